@@ -1,0 +1,137 @@
+//! The only endless loop of a core: 256 steps, then housekeeping, until told to stop.
+
+use crate::clock::{Clock, Nanos};
+use crate::worker::{Next, Worker};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Steps between two turns of housekeeping: rare enough to cost nothing, often enough (some 250 µs)
+/// for counters and timers.
+pub const STEPS_PER_TURN: u32 = 256;
+
+/// Where a core's time went, since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Time of steps that moved at least one packet.
+    pub busy: Nanos,
+    /// Time of steps that moved none, and of housekeeping.
+    pub idle: Nanos,
+    /// Steps that moved at least one packet.
+    pub busy_steps: u64,
+    /// All steps.
+    pub steps: u64,
+    /// Longest time between two clock readings: a preemption by the host shows here.
+    pub longest_gap: Nanos,
+}
+
+impl Load {
+    /// Share of the time that moved packets, 0 to 1; `None` before the first step.
+    pub fn busy_share(&self) -> Option<f64> {
+        let all = self.busy.0 + self.idle.0;
+        (all > 0).then(|| self.busy.0 as f64 / all as f64)
+    }
+
+    /// What has come since `earlier`. The longest gap cannot be divided and stays as it is.
+    pub fn since(&self, earlier: &Load) -> Load {
+        Load {
+            busy: self.busy - earlier.busy,
+            idle: self.idle - earlier.idle,
+            busy_steps: self.busy_steps - earlier.busy_steps,
+            steps: self.steps - earlier.steps,
+            longest_gap: self.longest_gap,
+        }
+    }
+}
+
+/// Asks every worker of a process to finish; set once, from a signal or by the controller.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// Not yet asked.
+    pub const fn new() -> Stop {
+        Stop(AtomicBool::new(false))
+    }
+
+    /// Asks.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `worker` until it finishes or `stop` is set; says where the time went.
+pub fn run(worker: &mut impl Worker, clock: &impl Clock, stop: &Stop) -> Load {
+    let mut load = Load::default();
+    let mut last = clock.now();
+    while !stop.is_set() {
+        for _ in 0..STEPS_PER_TURN {
+            let busy = worker.step(last);
+            let now = clock.now();
+            let span = now.since(last);
+            last = now;
+            load.longest_gap = load.longest_gap.max(span);
+            if busy.0 > 0 {
+                load.busy = load.busy + span;
+                load.busy_steps += 1;
+            } else {
+                load.idle = load.idle + span;
+            }
+        }
+        load.steps += u64::from(STEPS_PER_TURN);
+        if worker.housekeeping(last, &load) == Next::Finished {
+            break;
+        }
+        let now = clock.now();
+        load.idle = load.idle + now.since(last);
+        last = now;
+    }
+    load
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Virtual;
+    use crate::worker::Busy;
+
+    struct Every4th<'a> {
+        clock: &'a Virtual,
+        steps: u32,
+        turns: u32,
+    }
+
+    impl Worker for Every4th<'_> {
+        fn step(&mut self, _: Nanos) -> Busy {
+            self.clock.advance(Nanos(10));
+            self.steps += 1;
+            Busy(u32::from(self.steps % 4 == 0))
+        }
+        fn housekeeping(&mut self, _: Nanos, _: &Load) -> Next {
+            self.turns += 1;
+            if self.turns == 3 { Next::Finished } else { Next::Continue }
+        }
+    }
+
+    #[test]
+    fn busy_and_idle_time_add_up_to_all_time() {
+        let clock = Virtual::default();
+        let mut worker = Every4th { clock: &clock, steps: 0, turns: 0 };
+        let load = run(&mut worker, &clock, &Stop::new());
+        assert_eq!((load.steps, load.busy_steps), (768, 192));
+        assert_eq!((load.busy, load.idle), (Nanos(1920), Nanos(5760)));
+        assert_eq!(load.busy_share(), Some(0.25));
+    }
+
+    #[test]
+    fn a_stopped_loop_does_no_step() {
+        let clock = Virtual::default();
+        let mut worker = Every4th { clock: &clock, steps: 0, turns: 0 };
+        let stop = Stop::new();
+        stop.set();
+        assert_eq!(run(&mut worker, &clock, &stop).steps, 0);
+    }
+}

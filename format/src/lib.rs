@@ -1,0 +1,24 @@
+//! The files people exchange: a scenario and a plan go in, samples and a summary come out.
+//!
+//! * [`scenario`]: what a user writes. Typed TOML, every key documented, every mistake answered by
+//!   a [`Diagnostic`] that names file, line, key and remedy.
+//! * [`plan`]: the scenario with every default filled and every unit gone; what the testbeds run.
+//! * [`sample`]: rows of `samples.csv` and `events.csv`, written while the run lasts.
+//! * [`summary`]: `summary.json`, what reports, comparisons and CI read.
+//! * [`host`]: the fingerprint of the machine that made the numbers.
+//!
+//! This crate measures nothing, opens no port and knows nothing of the machine it runs on: resolving
+//! a scenario gives the same plan everywhere. It depends on no other crate of the workspace, so that
+//! `analysis` can read a run directory without a packet path.
+
+#![forbid(unsafe_code)]
+
+pub mod host;
+pub mod plan;
+pub mod sample;
+pub mod summary;
+
+pub use host::Host;
+pub use plan::Plan;
+pub use sample::{Event, Sample};
+pub use summary::Summary;

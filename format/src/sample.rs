@@ -1,0 +1,157 @@
+//! Rows of `samples.csv` (one per time, role, server and core) and of `events.csv`.
+//!
+//! Samples are what a core published at housekeeping, in differences since its previous row. They
+//! draw curves and feed the live view; totals and verdicts are in the summary, counted after all
+//! cores have come to rest, and never summed from samples. An empty cell is a value that could not
+//! be had, never a zero.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::{Read, Write};
+
+/// Which side of the test a core belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Traffic generator.
+    Gen,
+    /// System under test.
+    Sut,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Gen => "gen",
+            Role::Sut => "sut",
+        })
+    }
+}
+
+/// One core during one interval that ended at `t_s`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sample {
+    /// End of the interval, in seconds since the first phase began.
+    pub t_s: f64,
+    /// Name of the phase.
+    pub phase: String,
+    /// Side of the test.
+    pub role: Role,
+    /// Server, from 0 within its role.
+    pub server: u16,
+    /// Core, from 0 within its server.
+    pub core: u16,
+    /// Packets per second planned (generator) or received (SUT).
+    pub offered_pps: f64,
+    /// Packets per second returned and verified (generator) or sent on (SUT).
+    pub forwarded_pps: f64,
+    /// Packets known lost by the end of the interval, since the run began (generator).
+    pub lost: Option<u64>,
+    /// Cycles of steps that moved at least one packet ÷ all cycles, 0 to 1.
+    pub busy_share: Option<f64>,
+    /// Connections held at the end of the interval.
+    pub connections: Option<u64>,
+    /// Median latency in microseconds, from the planned instant (generator).
+    pub latency_p50_us: Option<f64>,
+    /// 99th percentile of latency in microseconds (generator).
+    pub latency_p99_us: Option<f64>,
+    /// Packets the core itself dropped during the interval, all reasons.
+    pub drops: Option<u64>,
+}
+
+/// Something that happened at an instant: injected, detected, steered, recovered, phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Seconds since the first phase began.
+    pub t_s: f64,
+    /// One word for the class of the event, such as `phase`, `injected` or `detected`.
+    pub kind: String,
+    /// What happened, in words.
+    pub what: String,
+}
+
+/// Writes rows as CSV, header first, as they come.
+pub struct Rows<W: Write>(csv::Writer<W>);
+
+impl<W: Write> fmt::Debug for Rows<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> Rows<W> {
+    /// A table of rows written to `to`, which is buffered here.
+    pub fn new(to: W) -> Rows<W> {
+        Rows(csv::Writer::from_writer(to))
+    }
+
+    /// Appends one row; the first also writes the header.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn push<T: Serialize>(&mut self, row: &T) -> Result<(), csv::Error> {
+        self.0.serialize(row)
+    }
+
+    /// Hands everything written so far to the underlying writer.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Reads every row of a CSV file with a header.
+///
+/// # Errors
+/// Text that is not CSV or not of this row type, with its line.
+pub fn read_rows<T: DeserializeOwned>(from: impl Read) -> Result<Vec<T>, csv::Error> {
+    csv::Reader::from_reader(from).deserialize().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(core: u16, lost: Option<u64>) -> Sample {
+        Sample {
+            t_s: 1.5,
+            phase: "steady, quoted".to_owned(),
+            role: Role::Sut,
+            server: 0,
+            core,
+            offered_pps: 1e6,
+            forwarded_pps: 999_999.5,
+            lost,
+            busy_share: Some(0.25),
+            connections: Some(1 << 40),
+            latency_p50_us: None,
+            latency_p99_us: None,
+            drops: Some(0),
+        }
+    }
+
+    #[test]
+    fn rows_survive_the_file_and_gaps_stay_gaps() {
+        let rows = [sample(0, None), sample(1, Some(0))];
+        let mut file = Vec::new();
+        let mut table = Rows::new(&mut file);
+        rows.iter().for_each(|row| table.push(row).expect("a vector takes everything"));
+        table.flush().expect("a vector takes everything");
+        drop(table);
+        let text = String::from_utf8(file.clone()).expect("text");
+        assert!(text.starts_with("t_s,phase,role,server,core,offered_pps,forwarded_pps,lost,"));
+        assert_eq!(read_rows::<Sample>(&file[..]).expect("our own file"), rows);
+    }
+
+    #[test]
+    fn a_broken_row_is_an_error_with_its_line() {
+        let text = "t_s,kind,what\n1.0,phase,fill\nlater,phase,steady\n";
+        let error = read_rows::<Event>(text.as_bytes()).expect_err("`later` is no number");
+        assert!(error.to_string().contains("line: 3"), "{error}");
+    }
+}

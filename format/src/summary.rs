@@ -1,0 +1,407 @@
+//! `summary.json`, schema `krono.summary/1`: what a run found, for reports, comparisons and CI.
+//!
+//! The schema may grow; what stands here keeps its meaning. Rates are in packets per second (or
+//! million packets, where the name says `mpps`), sizes in bytes at the named layer, times in the unit
+//! of the name. A value that could not be had is `null` with an entry in `warnings`, never 0.
+//! Parts marked `black-box` are computed from what the generator sent and received; `white-box` parts
+//! use the SUT's own counters.
+
+use crate::host::Host;
+use crate::plan::SutKind;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::{Add, AddAssign};
+
+/// Value of `schema` in every summary this version writes.
+pub const SCHEMA: &str = "krono.summary/1";
+
+/// The layer that frame sizes and bit rates refer to, in words.
+pub const LAYER: &str = "L2, frame with FCS";
+
+/// Result of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Always `krono.summary/1`.
+    pub schema: String,
+    /// What was run.
+    pub run: Run,
+    /// Where it ran.
+    pub host: Host,
+    /// Whether the figures may be used; false when the certificate failed.
+    pub valid: bool,
+    /// Why the run is invalid, one sentence each; empty when valid.
+    pub invalid_reasons: Vec<String>,
+    /// What a reader must know before using the figures.
+    pub warnings: Vec<Warning>,
+    /// Rates of the measured phase.
+    pub throughput: Throughput,
+    /// What the SUT said about itself.
+    pub sut: Sut,
+    /// Where every planned probe ended.
+    pub ledger: Ledger,
+    /// Latency from the planned instant to reception.
+    pub latency_us: Latency,
+    /// What became of the connections.
+    pub connections: Connections,
+    /// One entry per injected event.
+    pub recovery_ms: Vec<Recovery>,
+    /// Evidence that the generator was not the one being measured.
+    pub certificate: Certificate,
+    /// The scenario's pass criteria and how they came out.
+    pub pass: Pass,
+}
+
+/// Identity of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// Name of the run directory.
+    pub id: String,
+    /// Start, RFC 3339.
+    pub started: String,
+    /// Name of the scenario: its file name without extension.
+    pub scenario: String,
+    /// The question the scenario asks.
+    pub question: String,
+    /// SHA-256 of the scenario file, hexadecimal.
+    pub scenario_hash: String,
+    /// SHA-256 of the plan, hexadecimal.
+    pub plan_hash: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Testbed, as on the command line.
+    pub testbed: String,
+    /// Git revision of the build; `null` outside a repository.
+    pub git: Option<String>,
+    /// Version of the binary.
+    pub version: String,
+    /// Whether the run was cut short; its figures are then partial.
+    pub interrupted: bool,
+}
+
+/// One thing a reader must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Warning {
+    /// Class, a stable word in kebab case such as `unavailable` or `steal`.
+    pub kind: String,
+    /// Path of the field concerned, such as `sut.bytes_per_connection`.
+    pub field: Option<String>,
+    /// The warning, in a sentence.
+    pub message: String,
+}
+
+impl Warning {
+    /// A warning of class `kind` that concerns the whole run.
+    pub fn new(kind: &str, message: impl Into<String>) -> Warning {
+        Warning { kind: kind.to_owned(), field: None, message: message.into() }
+    }
+
+    /// The entry that must accompany a `null`: `field` could not be had, and why.
+    pub fn unavailable(field: &str, why: impl Into<String>) -> Warning {
+        let (kind, field) = ("unavailable".to_owned(), Some(field.to_owned()));
+        Warning { kind, field, message: why.into() }
+    }
+}
+
+/// Who counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The generator, from packets alone.
+    BlackBox,
+    /// The SUT, from its own counters.
+    WhiteBox,
+}
+
+/// What limited the forwarded rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Bound {
+    /// The system under test: the figure is its throughput.
+    Sut,
+    /// The generator: the figure is a lower bound.
+    Generator,
+    /// The link or the asked rate: the figure is a lower bound.
+    Link,
+}
+
+/// Rates of the measured phase. A packet counts once, after the SUT; directions are summed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Throughput {
+    /// Always `black-box`.
+    pub source: Source,
+    /// Millions of packets per second planned and sent.
+    pub offered_mpps: Option<f64>,
+    /// Millions of packets per second that came back verified.
+    pub forwarded_mpps: Option<f64>,
+    /// The same in gigabits per second at `layer`.
+    pub forwarded_gbps: Option<f64>,
+    /// Layer of frame sizes and bit rates.
+    pub layer: String,
+    /// Name of the size mix.
+    pub genome: String,
+    /// Mean frame size in bytes at `layer`.
+    pub mean_frame_bytes: f64,
+    /// What limited the rate.
+    pub bound: Option<Bound>,
+    /// Whether the rate is a lower bound of what the SUT can do.
+    pub at_least: bool,
+    /// Forwarded Mpps per SUT core.
+    pub mpps_per_core: Option<Estimate>,
+    /// Raw value of every trial, in order.
+    pub trials: Vec<Trial>,
+}
+
+/// A value with an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Estimate {
+    /// Point estimate.
+    pub value: f64,
+    /// Lower end of the interval; `null` when one trial gives none.
+    pub low: Option<f64>,
+    /// Upper end of the interval; `null` when one trial gives none.
+    pub high: Option<f64>,
+    /// Confidence of the interval, such as 0.95.
+    pub confidence: Option<f64>,
+}
+
+/// One trial: one pass of the measured phase.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// Millions of packets per second planned and sent.
+    pub offered_mpps: f64,
+    /// Millions of packets per second that came back verified.
+    pub forwarded_mpps: f64,
+    /// Packets lost.
+    pub lost: u64,
+    /// Length in seconds.
+    pub seconds: f64,
+}
+
+/// What the SUT counted itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sut {
+    /// Always `white-box`.
+    pub source: Source,
+    /// Which SUT.
+    pub kind: SutKind,
+    /// One entry per core.
+    pub cores: Vec<SutCore>,
+    /// Most connections held at once, all cores.
+    pub connections_peak: Option<u64>,
+    /// Memory of the connection state in bytes ÷ connections at the peak.
+    pub bytes_per_connection: Option<f64>,
+}
+
+/// One core of the SUT during the measured phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SutCore {
+    /// Server, from 0.
+    pub server: u16,
+    /// Core, from 0 within the server.
+    pub core: u16,
+    /// Packets sent on.
+    pub forwarded: u64,
+    /// Millions of packets per second sent on.
+    pub mpps: Option<f64>,
+    /// Cycles of steps that moved at least one packet ÷ all cycles, 0 to 1.
+    pub busy_share: Option<f64>,
+    /// TSC cycles of those steps, receive and transmit included, ÷ packets forwarded.
+    pub cycles_per_packet: Option<f64>,
+    /// Packets dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// Where probes ended: each in exactly one class (the first line), with flags (the second).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ledger {
+    /// Probes planned.
+    pub planned: u64,
+    /// Came back before the deadline.
+    pub on_time: u64,
+    /// Came back after the deadline and before the end of the drain.
+    pub late: u64,
+    /// Not back at the end of the drain.
+    pub lost: u64,
+    /// Planned, never left the generator.
+    pub unsent: u64,
+    /// Copies beyond the first.
+    pub duplicate: u64,
+    /// Arrived after a later probe of the same stream.
+    pub reordered: u64,
+    /// Content differs from what was sent.
+    pub corrupt: u64,
+    /// Came back to another core than the one that expects it.
+    pub misrouted: u64,
+    /// Outer addresses or ports differ from those recorded at set-up.
+    pub mistranslated: u64,
+}
+
+impl Ledger {
+    /// Whether every planned probe ended in exactly one class. Asserted on every trial.
+    pub fn conserved(&self) -> bool {
+        [self.on_time, self.late, self.lost, self.unsent]
+            .iter()
+            .try_fold(0u64, |sum, &class| sum.checked_add(class))
+            == Some(self.planned)
+    }
+}
+
+impl Add for Ledger {
+    type Output = Ledger;
+    fn add(self, other: Ledger) -> Ledger {
+        Ledger {
+            planned: self.planned + other.planned,
+            on_time: self.on_time + other.on_time,
+            late: self.late + other.late,
+            lost: self.lost + other.lost,
+            unsent: self.unsent + other.unsent,
+            duplicate: self.duplicate + other.duplicate,
+            reordered: self.reordered + other.reordered,
+            corrupt: self.corrupt + other.corrupt,
+            misrouted: self.misrouted + other.misrouted,
+            mistranslated: self.mistranslated + other.mistranslated,
+        }
+    }
+}
+
+impl AddAssign for Ledger {
+    fn add_assign(&mut self, other: Ledger) {
+        *self = *self + other;
+    }
+}
+
+impl std::iter::Sum for Ledger {
+    fn sum<I: Iterator<Item = Ledger>>(ledgers: I) -> Ledger {
+        ledgers.fold(Ledger::default(), Add::add)
+    }
+}
+
+/// Latency in microseconds, measured from the planned instant (no coordinated omission).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Latency {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// 99.9th percentile.
+    pub p999: Option<f64>,
+    /// Largest.
+    pub max: Option<f64>,
+    /// Smallest.
+    pub min: Option<f64>,
+    /// Packet delay variation: 99.9th percentile − smallest (RFC 8219 section 7.2).
+    pub pdv: Option<f64>,
+}
+
+/// What became of the connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Connections {
+    /// Opened and verified.
+    pub opened: u64,
+    /// Closed by the generator.
+    pub closed: u64,
+    /// Not established: no translated packet came back.
+    pub failed: u64,
+    /// Most held at once.
+    pub held_peak: u64,
+    /// Connections opened per second in the measured phase.
+    pub open_rate_achieved: Option<f64>,
+    /// Connections closed per second in the measured phase.
+    pub close_rate_achieved: Option<f64>,
+    /// Same translation before and after the events.
+    pub kept: Option<u64>,
+    /// Alive with another translation.
+    pub remapped: Option<u64>,
+    /// Refused by the SUT after an event.
+    pub reset: Option<u64>,
+    /// Dead after an event.
+    pub lost: Option<u64>,
+    /// Dead for a while, then alive with the same translation.
+    pub recovered: Option<u64>,
+}
+
+/// Recovery from one injected event; times in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Recovery {
+    /// The event, in words.
+    pub event: String,
+    /// Effective blocked time: packets lost ÷ offered rate (RFC 6201).
+    pub blocked: Option<f64>,
+    /// Median loss of connectivity of a connection.
+    pub p50: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// Longest.
+    pub max: Option<f64>,
+    /// Finest difference the probes can see: connections ÷ probe rate.
+    pub resolution: Option<f64>,
+    /// From the event to the first packet that arrived by another core.
+    pub first_rerouted: Option<f64>,
+    /// Packets lost on connections that the event did not concern.
+    pub collateral_lost: Option<u64>,
+}
+
+/// Evidence that the generator was not the one being measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Certificate {
+    /// What the generator can do through a plain forwarder ÷ offered rate.
+    pub headroom: Option<f64>,
+    /// Probes sent after their planned instant by more than a burst ÷ probes sent, 0 to 1.
+    pub late_send_share: Option<f64>,
+    /// (sent − planned) ÷ planned rate.
+    pub rate_error: Option<f64>,
+    /// CPU time stolen by the hypervisor ÷ time, 0 to 1.
+    pub steal_share: Option<f64>,
+    /// Mpps of the generator alone through a plain wire.
+    pub twin_mpps: Option<f64>,
+    /// Mpps of the generator through a plain forwarder in the SUT's place.
+    pub forwarder_mpps: Option<f64>,
+    /// TSC cycles per packet of that forwarder.
+    pub forwarder_cycles_per_packet: Option<f64>,
+    /// Longest pause of a generator core, in microseconds.
+    pub longest_gap_us: Option<f64>,
+}
+
+/// The scenario's criteria and how they came out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Pass {
+    /// Whether every criterion is met; true when there is none.
+    pub met: bool,
+    /// The criteria, in the order of the scenario.
+    pub criteria: Vec<Judged>,
+}
+
+/// One criterion with the value found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Judged {
+    /// Path of the value, such as `ledger.lost`.
+    pub name: String,
+    /// What was asked.
+    pub limit: Limit,
+    /// What was found; `null` when it could not be had, and then the criterion is not met.
+    pub value: Option<f64>,
+    /// Whether the value is within the limit.
+    pub met: bool,
+}
+
+/// Inclusive limits; at least one end is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// Smallest value allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// Largest value allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+impl Limit {
+    /// Whether `value` is within both ends.
+    pub fn allows(&self, value: f64) -> bool {
+        self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
+    }
+}
