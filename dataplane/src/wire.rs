@@ -1,1 +1,20 @@
-//! wire
+//! Packet headers as plain structs over the bytes of a frame.
+//!
+//! Every header is a `zerocopy` view: `Ipv4::ref_from_prefix(bytes)` checks the length once, after
+//! which fields are fields, in network order where they have more than one byte. Code that meets
+//! foreign bytes goes through [`parse`], which is total: any input yields either what the frame is
+//! or one [`Malformed`] reason, each fit for a drop counter of its own.
+//!
+//! This module knows no connections and keeps no state. It refuses IPv6, VLAN tags and reassembly:
+//! such frames are reported as what they are, and callers count and drop them.
+
+pub mod arp;
+pub mod checksum;
+pub mod ethernet;
+pub mod icmp;
+pub mod ipv4;
+mod parse;
+pub mod tcp;
+pub mod udp;
+
+pub use parse::{Datagram, Malformed, Parsed, Transport, parse};
