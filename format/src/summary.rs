@@ -366,7 +366,7 @@ pub struct Certificate {
 }
 
 /// The scenario's criteria and how they came out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pass {
     /// Whether every criterion is met; true when there is none.
     pub met: bool,

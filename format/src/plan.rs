@@ -1,0 +1,412 @@
+//! A scenario with every default filled and every unit gone (`plan.toml`): what the testbeds run.
+//!
+//! A plan holds no fact about a machine and nothing left to decide, so that the same plan means the
+//! same packets everywhere; its hash says whether two runs did the same thing. Only
+//! [`Scenario::resolve`](crate::Scenario::resolve) makes plans, and only it judges them: whoever reads a plan back
+//! trusts it. Durations are in nanoseconds, sizes are L2 frames with FCS, in bytes.
+
+use ipnet::Ipv4Net;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// Value of `schema` in every plan this version writes.
+pub const SCHEMA: u32 = 1;
+
+/// Everything a run needs to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Version of this format.
+    pub schema: u32,
+    /// The question the scenario asks.
+    pub question: String,
+    /// Name of the scenario: its file name without extension.
+    pub scenario: String,
+    /// SHA-256 of the scenario's text with overrides applied, hexadecimal.
+    pub scenario_hash: String,
+    /// Seed of everything random; at most 2^63 − 1, the largest integer of TOML.
+    pub seed: u64,
+    /// Where it runs.
+    pub testbed: Testbed,
+    /// How often the phases after the first are repeated, at least 1.
+    pub repeat: u32,
+    /// Servers and cores.
+    pub topology: Topology,
+    /// Who has which addresses.
+    pub addresses: Addresses,
+    /// What is sent.
+    pub traffic: Traffic,
+    /// Settings of the SUT.
+    pub sut: SutPlan,
+    /// The phases, in order.
+    pub phases: Vec<PhasePlan>,
+    /// Impaired network between SUT and generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Faults>,
+    /// What makes the run pass, in the order of the scenario.
+    #[serde(default)]
+    pub pass: Vec<Criterion>,
+}
+
+impl Plan {
+    /// The plan as TOML: the content of `plan.toml`, and what [`hash`](Plan::hash) covers.
+    ///
+    /// # Panics
+    /// When an integer exceeds 2^63 − 1, which no resolved plan holds.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| panic!("a plan that is no TOML: {error}"))
+    }
+
+    /// Reads `plan.toml`.
+    ///
+    /// # Errors
+    /// Text that is no plan of this version.
+    pub fn from_toml(text: &str) -> Result<Plan, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// SHA-256 of the plan's TOML, hexadecimal.
+    pub fn hash(&self) -> String {
+        sha256_hex(self.to_toml().as_bytes())
+    }
+}
+
+/// SHA-256 of `bytes`, hexadecimal.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where a plan runs. Text form as on the command line: `embedded`, `hosts:rack.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Testbed {
+    /// Virtual time, one thread, seeded.
+    Sim,
+    /// One process, pinned threads, in-memory links, real clock.
+    #[default]
+    Embedded,
+    /// Each server its own process.
+    Process,
+    /// Linux network namespaces.
+    Netns,
+    /// Servers over ssh, described in this file.
+    Hosts(String),
+}
+
+impl fmt::Display for Testbed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Testbed::Sim => f.write_str("sim"),
+            Testbed::Embedded => f.write_str("embedded"),
+            Testbed::Process => f.write_str("process"),
+            Testbed::Netns => f.write_str("netns"),
+            Testbed::Hosts(file) => write!(f, "hosts:{file}"),
+        }
+    }
+}
+
+/// Text that names no testbed.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no testbed: expected sim, embedded, process, netns or hosts:FILE")]
+pub struct NotATestbed(String);
+
+impl FromStr for Testbed {
+    type Err = NotATestbed;
+    fn from_str(text: &str) -> Result<Testbed, NotATestbed> {
+        match text {
+            "sim" => Ok(Testbed::Sim),
+            "embedded" => Ok(Testbed::Embedded),
+            "process" => Ok(Testbed::Process),
+            "netns" => Ok(Testbed::Netns),
+            other => match other.strip_prefix("hosts:") {
+                Some(file) if !file.is_empty() => Ok(Testbed::Hosts(file.to_owned())),
+                _ => Err(NotATestbed(other.to_owned())),
+            },
+        }
+    }
+}
+
+impl Serialize for Testbed {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Testbed {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Testbed, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Which system is under test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SutKind {
+    /// The share-nothing NAT of this project.
+    #[default]
+    Krononat,
+    /// Sends every frame on, translating nothing: the yardstick of the generator itself.
+    Forwarder,
+    /// A NAT with one table behind a lock.
+    LockedNat,
+    /// The Linux kernel's NAT.
+    Kernel,
+    /// Open vSwitch over DPDK.
+    OvsDpdk,
+    /// A device this project does not start.
+    External,
+}
+
+impl fmt::Display for SutKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SutKind::Krononat => "krononat",
+            SutKind::Forwarder => "forwarder",
+            SutKind::LockedNat => "locked-nat",
+            SutKind::Kernel => "kernel",
+            SutKind::OvsDpdk => "ovs-dpdk",
+            SutKind::External => "external",
+        })
+    }
+}
+
+/// Servers and cores. A pair is one SUT core and one generator core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topology {
+    /// Generator servers.
+    pub generator_servers: u16,
+    /// Cores of each generator server.
+    pub generator_cores: u16,
+    /// SUT servers.
+    pub sut_servers: u16,
+    /// Cores of each SUT server.
+    pub sut_cores: u16,
+    /// Which SUT.
+    pub sut_kind: SutKind,
+}
+
+impl Topology {
+    /// Generator cores, all servers.
+    pub fn generators(&self) -> u32 {
+        u32::from(self.generator_servers) * u32::from(self.generator_cores)
+    }
+
+    /// SUT cores, all servers.
+    pub fn suts(&self) -> u32 {
+        u32::from(self.sut_servers) * u32::from(self.sut_cores)
+    }
+
+    /// Pairs of one SUT core and one generator core: subscribers are dealt out per pair.
+    pub fn pairs(&self) -> u64 {
+        u64::from(self.generators()) * u64::from(self.suts())
+    }
+}
+
+/// Who has which addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addresses {
+    /// Inside addresses (default 100.64.0.0/10, RFC 6598).
+    pub subscribers: Ipv4Net,
+    /// Addresses the SUT translates to (default 198.18.0.0/16, of RFC 2544's block).
+    pub external: Ipv4Net,
+    /// Addresses of the peers outside (default 198.19.0.0/16, of RFC 2544's block).
+    pub internet: Ipv4Net,
+    /// Subscribers of one pair of SUT core and generator core; a power of two.
+    pub subscribers_per_pair: u32,
+    /// External ports reserved for one subscriber; a power of two, each protocol its own.
+    pub port_block: u32,
+}
+
+/// What is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traffic {
+    /// Name of the size mix, as the scenario gives it.
+    pub genome: String,
+    /// Layer that `sizes` refer to, in words.
+    pub genome_layer: String,
+    /// Frame sizes in bytes, in the order sent, repeated without end; at most 1,000.
+    pub sizes: Vec<u16>,
+    /// Mean of `sizes`, in bytes.
+    pub mean_frame_bytes: f64,
+    /// Connections of the whole population, all pairs.
+    pub connections: u64,
+    /// Share of packets from subscribers to the internet, 0 to 1.
+    pub up_share: f64,
+    /// Share of connections that are UDP; the rest is TCP.
+    pub udp_share: f64,
+    /// A probe is on time up to this long after its planned instant.
+    pub deadline_ns: u64,
+    /// How long the generator still listens after the last probe of a phase.
+    pub drain_ns: u64,
+    /// Frames a generator core plans as one burst.
+    pub batch: u32,
+}
+
+/// Settings of the SUT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SutPlan {
+    /// Entries of each SUT core's connection table; a connection takes one.
+    pub table_entries: u64,
+    /// Idle time after which a connection is forgotten.
+    pub timers: Timers,
+}
+
+/// Idle timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timers {
+    /// UDP (default 300 s, RFC 4787 REQ-5).
+    pub udp_ns: u64,
+    /// Established TCP (default 7,440 s, RFC 5382 REQ-5).
+    pub tcp_established_ns: u64,
+    /// TCP that is opening or closing (default 240 s, RFC 5382 REQ-5).
+    pub tcp_transitory_ns: u64,
+    /// ICMP queries (default 60 s, RFC 5508 REQ-2).
+    pub icmp_ns: u64,
+}
+
+/// One phase. What it opens, closes and sends are independent of each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PhasePlan {
+    /// Name, unique within the plan.
+    pub name: String,
+    /// Connections opened per second, all generator cores.
+    pub open_per_s: f64,
+    /// Connections closed per second, all generator cores.
+    pub close_per_s: f64,
+    /// Probes sent over the connections held.
+    pub rate: Rate,
+    /// When the phase ends.
+    pub until: Until,
+}
+
+/// Rate of probes over the connections held, all generator cores, both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rate {
+    /// None but the packets that open and close connections.
+    None,
+    /// As fast as the generator can.
+    Max,
+    /// This many packets per second.
+    Pps(f64),
+}
+
+/// When a phase ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// When this many connections are held.
+    Held(u64),
+    /// After this many nanoseconds.
+    For(u64),
+}
+
+/// An impaired network between SUT and generator, to test the harness itself. Which frames are hit
+/// follows from the seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Faults {
+    /// Seed of the choice of frames.
+    pub seed: u64,
+    /// Frames that vanish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop: Option<OneIn>,
+    /// Frames that arrive twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<OneIn>,
+    /// Frames held back past the deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<OneIn>,
+    /// Frames overtaken by later ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reorder: Option<OneIn>,
+    /// Frames with a damaged payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<OneIn>,
+    /// Frames with other outer addresses or ports than the SUT gave them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mistranslate: Option<OneIn>,
+    /// Frames that carry the probe of another connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misdeliver: Option<OneIn>,
+    /// Frames handed to another core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misroute: Option<OneIn>,
+}
+
+/// One frame in this many, at least 1. Text form `1/1000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OneIn(pub u32);
+
+impl fmt::Display for OneIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "1/{}", self.0)
+    }
+}
+
+impl From<OneIn> for String {
+    fn from(share: OneIn) -> String {
+        share.to_string()
+    }
+}
+
+/// Text that is no share of frames.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no share of frames: expected one in so many, such as \"1/1000\"")]
+pub struct NotAShare(String);
+
+impl TryFrom<String> for OneIn {
+    type Error = NotAShare;
+    fn try_from(text: String) -> Result<OneIn, NotAShare> {
+        match text.split_once('/') {
+            Some(("1", below)) => match below.replace('_', "").parse() {
+                Ok(one_in) if one_in > 0 => Ok(OneIn(one_in)),
+                _ => Err(NotAShare(text)),
+            },
+            _ => Err(NotAShare(text)),
+        }
+    }
+}
+
+/// A value of the summary and the limits it must keep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Criterion {
+    /// Path of the value, such as `ledger.lost`.
+    pub name: String,
+    /// Smallest value allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// Largest value allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_forms_survive() {
+        for text in ["sim", "embedded", "process", "netns", "hosts:rack.toml"] {
+            let testbed: Option<Testbed> = text.parse().ok();
+            assert_eq!(testbed.map(|bed| bed.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "hosts:", "Sim", "hosts"] {
+            assert!(text.parse::<Testbed>().is_err(), "{text}");
+        }
+        assert_eq!(OneIn::try_from("1/1_000".to_owned()).ok(), Some(OneIn(1000)));
+        for text in ["", "1", "2/3", "1/0", "1/-4", "0.1", "1/4294967296"] {
+            assert!(OneIn::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}
