@@ -1,6 +1,5 @@
 //! ARP for IPv4 over Ethernet (RFC 826); any other combination is foreign to this crate.
 
-use super::ethernet::Address;
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -30,11 +29,11 @@ pub struct Arp {
     /// [`REQUEST`] or [`REPLY`].
     pub operation: U16,
     /// Station that sent the packet.
-    pub sender_station: Address,
+    pub sender_station: [u8; 6],
     /// Its IPv4 address.
     pub sender: U32,
     /// Station asked for: zero in a request.
-    pub target_station: Address,
+    pub target_station: [u8; 6],
     /// IPv4 address asked for.
     pub target: U32,
 }

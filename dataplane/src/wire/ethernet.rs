@@ -12,25 +12,7 @@ pub const ARP: u16 = 0x0806;
 /// Lowest value that names a type; anything below is an IEEE 802.3 length.
 pub const TYPE_MIN: u16 = 0x0600;
 /// Address of every station.
-pub const BROADCAST: Address = Address([0xff; 6]);
-
-/// A station's address.
-#[derive(
-    FromBytes,
-    IntoBytes,
-    KnownLayout,
-    Immutable,
-    Unaligned,
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-)]
-#[repr(transparent)]
-pub struct Address(pub [u8; 6]);
+pub const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// The header, as it lies in a frame.
 #[derive(
@@ -39,9 +21,9 @@ pub struct Address(pub [u8; 6]);
 #[repr(C)]
 pub struct Ethernet {
     /// Receiver.
-    pub destination: Address,
+    pub destination: [u8; 6],
     /// Sender.
-    pub source: Address,
+    pub source: [u8; 6],
     /// What follows, such as [`IPV4`].
     pub ethertype: U16,
 }
