@@ -1,1 +1,5 @@
 //! sut
+#![forbid(unsafe_code)]
+
+pub mod ports;
+pub mod table;
