@@ -13,11 +13,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod error;
+pub mod genome;
 pub mod host;
 pub mod plan;
 pub mod sample;
 pub mod summary;
+pub mod unit;
 
+pub use error::{Diagnostic, Place};
 pub use host::Host;
 pub use plan::Plan;
 pub use sample::{Event, Sample};

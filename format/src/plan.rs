@@ -217,7 +217,7 @@ pub struct Addresses {
     pub internet: Ipv4Net,
     /// Subscribers of one pair of SUT core and generator core; a power of two.
     pub subscribers_per_pair: u32,
-    /// External ports reserved for one subscriber; a power of two, each protocol its own.
+    /// External ports reserved for one subscriber; a power of two.
     pub port_block: u32,
 }
 
@@ -343,8 +343,7 @@ pub struct Faults {
 }
 
 /// One frame in this many, at least 1. Text form `1/1000`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OneIn(pub u32);
 
 impl fmt::Display for OneIn {
@@ -353,27 +352,19 @@ impl fmt::Display for OneIn {
     }
 }
 
-impl From<OneIn> for String {
-    fn from(share: OneIn) -> String {
-        share.to_string()
-    }
-}
-
 /// Text that is no share of frames.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no share of frames: expected one in so many, such as \"1/1000\"")]
 pub struct NotAShare(String);
 
-impl TryFrom<String> for OneIn {
-    type Error = NotAShare;
-    fn try_from(text: String) -> Result<OneIn, NotAShare> {
-        match text.split_once('/') {
-            Some(("1", below)) => match below.replace('_', "").parse() {
-                Ok(one_in) if one_in > 0 => Ok(OneIn(one_in)),
-                _ => Err(NotAShare(text)),
-            },
-            _ => Err(NotAShare(text)),
-        }
+impl FromStr for OneIn {
+    type Err = NotAShare;
+    fn from_str(text: &str) -> Result<OneIn, NotAShare> {
+        text.strip_prefix("1/")
+            .and_then(|below| below.replace('_', "").parse().ok())
+            .filter(|&one_in| one_in > 0)
+            .map(OneIn)
+            .ok_or_else(|| NotAShare(text.to_owned()))
     }
 }
 
@@ -404,9 +395,9 @@ mod tests {
         for text in ["", "hosts:", "Sim", "hosts"] {
             assert!(text.parse::<Testbed>().is_err(), "{text}");
         }
-        assert_eq!(OneIn::try_from("1/1_000".to_owned()).ok(), Some(OneIn(1000)));
+        assert_eq!("1/1_000".parse().ok(), Some(OneIn(1000)));
         for text in ["", "1", "2/3", "1/0", "1/-4", "0.1", "1/4294967296"] {
-            assert!(OneIn::try_from(text.to_owned()).is_err(), "{text}");
+            assert!(text.parse::<OneIn>().is_err(), "{text}");
         }
     }
 }
