@@ -4,7 +4,6 @@
 //! the port refuses is freed and counted, never retried without bound. A port with several
 //! neighbours implements [`Lanes`] as well, and [`crate::switch::Switch`] routes among them.
 
-#[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod fault;
 pub mod link;

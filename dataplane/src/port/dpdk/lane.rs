@@ -1,0 +1,174 @@
+//! One device with one neighbour: made, started, watched and removed. Nothing here is on the
+//! packet path.
+
+use super::eal::{DATA_ROOM, Pool, c_string, plain_name, reason};
+use super::{DpdkError, PortKind};
+use crate::frame::{CAPACITY, FCS};
+use std::ffi::{CString, c_int};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Slots of a memif ring, as a power of two. 2,048 ride out a preemption of 0.1 ms at 20 Mpps.
+const MEMIF_SLOTS_LOG2: u32 = 11;
+
+/// Descriptors of a NIC's queue, where it has that many.
+const DESCRIPTORS: u16 = 1024;
+
+/// Largest payload of an Ethernet frame that fits a buffer.
+const MTU: u16 = (CAPACITY - 14 - FCS) as u16;
+
+/// Bytes of a slot of a packet socket's ring, and slots of it: a frame and the kernel's header.
+const PACKET_SLOT_BYTES: u32 = 4096;
+const PACKET_SLOTS: u32 = 1024;
+
+/// Wait between two attempts of a memif client to reach its server.
+const REDIAL: Duration = Duration::from_millis(10);
+
+/// A device, removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Lane {
+    kind: PortKind,
+    port: u16,
+    /// Name of the device if we made it.
+    made: Option<CString>,
+    started: bool,
+}
+
+impl Lane {
+    /// Makes the device and gives it queues that receive into `pool`.
+    pub(super) fn open(kind: &PortKind, pool: &Pool) -> Result<Self, DpdkError> {
+        let (name, arguments) = device(kind)?;
+        let name = c_string(name);
+        let made = match arguments {
+            None => None,
+            Some(arguments) => {
+                let arguments = c_string(arguments);
+                // SAFETY: both strings are terminated and copied.
+                let result = unsafe { dpdk_sys::krono_vdev_add(name.as_ptr(), arguments.as_ptr()) };
+                check(kind, "make it", result)?;
+                Some(name.clone())
+            }
+        };
+        let mut port = 0;
+        // SAFETY: the name is terminated; `port` is written or an error returned.
+        let found = unsafe { dpdk_sys::krono_port_by_name(name.as_ptr(), &mut port) };
+        if let Err(error) = check(kind, "find it", found) {
+            remove(made.as_deref());
+            return Err(error);
+        }
+        let lane = Self { kind: kind.clone(), port, made, started: false };
+        // SAFETY: the port exists and is not started; the pool lives as long as the EAL.
+        let result = unsafe { dpdk_sys::krono_port_setup(port, pool.raw(), DESCRIPTORS, MTU) };
+        check(kind, "configure it", result)?;
+        Ok(lane)
+    }
+
+    /// Number of the port, for bursts.
+    #[inline]
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether this side looks for the other.
+    pub(super) fn dials(&self) -> bool {
+        matches!(self.kind, PortKind::MemifClient { .. })
+    }
+
+    pub(super) fn start(&mut self) -> Result<(), DpdkError> {
+        // SAFETY: the port is configured.
+        let result = unsafe { dpdk_sys::krono_port_start(self.port) };
+        self.started = result == 0;
+        check(&self.kind, "start it", result)
+    }
+
+    /// Starts again and again until the server is there: DPDK does not start a client without one.
+    pub(super) fn dial(&mut self, patience: Duration) -> Result<(), DpdkError> {
+        let begin = Instant::now();
+        while self.start().is_err() {
+            if begin.elapsed() >= patience {
+                return Err(self.no_link(patience));
+            }
+            std::thread::sleep(REDIAL);
+        }
+        Ok(())
+    }
+
+    pub(super) fn restart(&mut self) -> Result<(), DpdkError> {
+        self.stop();
+        self.start()
+    }
+
+    pub(super) fn link_up(&self) -> bool {
+        // SAFETY: the port exists.
+        unsafe { dpdk_sys::krono_port_link(self.port) == 1 }
+    }
+
+    pub(super) fn no_link(&self, patience: Duration) -> DpdkError {
+        DpdkError::NoLink { device: self.kind.clone(), patience }
+    }
+
+    pub(super) fn stats(&self) -> Option<dpdk_sys::DeviceStats> {
+        let mut stats = dpdk_sys::DeviceStats::default();
+        // SAFETY: the port exists; `stats` is written before the return.
+        let result = unsafe { dpdk_sys::krono_port_stats(self.port, &mut stats) };
+        (result == 0).then_some(stats)
+    }
+
+    fn stop(&mut self) {
+        if std::mem::take(&mut self.started) {
+            // SAFETY: the port is started, and `&mut self` says that no burst is under way.
+            unsafe { dpdk_sys::krono_port_stop(self.port) };
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.stop();
+        // SAFETY: the port is stopped and never used again.
+        unsafe { dpdk_sys::krono_port_close(self.port) };
+        remove(self.made.as_deref());
+    }
+}
+
+fn remove(made: Option<&std::ffi::CStr>) {
+    if let Some(name) = made {
+        // SAFETY: the name is terminated, and the device is ours and closed.
+        unsafe { dpdk_sys::krono_vdev_remove(name.as_ptr()) };
+    }
+}
+
+fn check(kind: &PortKind, step: &'static str, result: c_int) -> Result<(), DpdkError> {
+    if result >= 0 {
+        return Ok(());
+    }
+    Err(DpdkError::Device { device: kind.clone(), step, reason: reason(result) })
+}
+
+/// Name of the device and, if it has to be made, its arguments.
+fn device(kind: &PortKind) -> Result<(String, Option<String>), DpdkError> {
+    static DEVICES: AtomicU32 = AtomicU32::new(0);
+    let name = |driver: &str| format!("{driver}{}", DEVICES.fetch_add(1, Ordering::Relaxed));
+    let memif = |role: &str, socket: &str, id: u32| {
+        let socket = plain_name("socket", socket)?;
+        let arguments = format!(
+            "role={role},id={id},socket={socket},socket-abstract=yes,zero-copy=no,\
+             bsize={DATA_ROOM},rsize={MEMIF_SLOTS_LOG2}"
+        );
+        Ok((name("net_memif"), Some(arguments)))
+    };
+    match kind {
+        PortKind::MemifServer { socket, id } => memif("server", socket, *id),
+        PortKind::MemifClient { socket, id } => memif("client", socket, *id),
+        PortKind::AfPacket { interface } => {
+            let interface = plain_name("interface", interface)?;
+            let arguments = format!(
+                "iface={interface},qpairs=1,blocksz={},framesz={PACKET_SLOT_BYTES},\
+                 framecnt={PACKET_SLOTS}",
+                8 * PACKET_SLOT_BYTES
+            );
+            Ok((name("net_af_packet"), Some(arguments)))
+        }
+        PortKind::Pci { address } => Ok((plain_name("address", address)?.to_owned(), None)),
+    }
+}
