@@ -1,0 +1,222 @@
+//! One connection as its generator core remembers it: 32 bytes, half a cache line.
+//!
+//! The core plays both sides, so one record holds both directions: what was sent, and what arrived
+//! in a sliding window of 32 sequence numbers. A packet older than the window cannot be proven a
+//! first arrival and is not counted as one, so that a duplicate never cancels a loss.
+
+use crate::stamp::Direction;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Sequence numbers the window of a direction remembers.
+pub const WINDOW: u32 = 32;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum State {
+    /// Never opened since the core started.
+    Free = 0,
+    /// The first packet is on its way up.
+    Opening,
+    /// It has arrived and has been answered.
+    Answered,
+    /// TCP: the answer has arrived, the last packet of the handshake is on its way up.
+    Confirmed,
+    /// Data may flow.
+    Established,
+    /// TCP: the subscriber's FIN is on its way.
+    Closing,
+    /// TCP: the FIN has arrived and has been answered.
+    FinAnswered,
+    /// Over; still recognised for a while.
+    Closed,
+    /// Given up after so many attempts to open it.
+    Failed,
+}
+
+impl State {
+    const ALL: [State; 9] = [
+        State::Free,
+        State::Opening,
+        State::Answered,
+        State::Confirmed,
+        State::Established,
+        State::Closing,
+        State::FinAnswered,
+        State::Closed,
+        State::Failed,
+    ];
+
+    /// Whether the connection is on its way to [`State::Established`].
+    #[inline]
+    pub fn is_opening(self) -> bool {
+        matches!(self, State::Opening | State::Answered | State::Confirmed)
+    }
+}
+
+/// What a sequence number says about its packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// The newest so far.
+    First,
+    /// Not seen before and older than the newest.
+    Reordered,
+    /// Seen before.
+    Duplicate,
+    /// Older than the window: nobody can say.
+    Stale,
+}
+
+/// The record of one connection.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C, align(32))]
+pub struct Flow {
+    /// Packets sent so far, per direction: the last sequence number used.
+    sent: [u32; 2],
+    /// Newest sequence number that arrived, per direction.
+    newest: [u32; 2],
+    /// Bit i: sequence number `newest − i` has arrived.
+    seen: [u32; 2],
+    /// Address and port the connection has outside, learnt from its first packet; port 0 is none.
+    outer_address: u32,
+    outer_port: u16,
+    state: u8,
+    attempts: u8,
+}
+
+const _: () = assert!(size_of::<Flow>() == 32);
+
+impl Flow {
+    /// A connection whose first packet is about to be sent.
+    pub fn opening() -> Flow {
+        Flow { state: State::Opening as u8, ..Flow::default() }
+    }
+
+    /// How far it has come.
+    #[inline]
+    pub fn state(&self) -> State {
+        State::ALL[usize::from(self.state)]
+    }
+
+    /// Moves it on.
+    #[inline]
+    pub fn set_state(&mut self, state: State) {
+        self.state = state as u8;
+    }
+
+    /// Whether data may flow.
+    #[inline]
+    pub fn is_established(&self) -> bool {
+        self.state == State::Established as u8
+    }
+
+    /// Counts an attempt to open it; returns how many there were.
+    pub fn attempt(&mut self) -> u8 {
+        self.attempts = self.attempts.saturating_add(1);
+        self.attempts
+    }
+
+    /// The sequence number of the next packet to send.
+    #[inline]
+    pub fn next_sequence(&mut self, direction: Direction) -> u32 {
+        let sent = &mut self.sent[direction as usize];
+        *sent = sent.wrapping_add(1);
+        *sent
+    }
+
+    /// The last sequence number sent.
+    #[inline]
+    pub fn last_sequence(&self, direction: Direction) -> u32 {
+        self.sent[direction as usize]
+    }
+
+    /// Address and port outside, once learnt.
+    #[inline]
+    pub fn outer(&self) -> Option<(u32, u16)> {
+        (self.outer_port != 0).then_some((self.outer_address, self.outer_port))
+    }
+
+    /// Holds a source address and port against the one learnt; the first one is learnt. Port 0
+    /// never agrees.
+    #[inline]
+    pub fn agree(&mut self, address: u32, port: u16) -> bool {
+        if self.outer_port == 0 {
+            (self.outer_address, self.outer_port) = (address, port);
+            return port != 0;
+        }
+        self.outer_address == address && self.outer_port == port
+    }
+
+    /// Notes an arrival.
+    #[inline]
+    pub fn arrive(&mut self, direction: Direction, sequence: u32) -> Arrival {
+        let (newest, seen) =
+            (&mut self.newest[direction as usize], &mut self.seen[direction as usize]);
+        let ahead = sequence.wrapping_sub(*newest) as i32;
+        if ahead > 0 {
+            *seen = if ahead < WINDOW as i32 { *seen << ahead | 1 } else { 1 };
+            *newest = sequence;
+            return Arrival::First;
+        }
+        let back = ahead.unsigned_abs();
+        if back >= WINDOW {
+            return Arrival::Stale;
+        }
+        let bit = 1 << back;
+        if *seen & bit != 0 {
+            return Arrival::Duplicate;
+        }
+        *seen |= bit;
+        Arrival::Reordered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    proptest! {
+        /// Against a set that remembers everything.
+        #[test]
+        fn the_window_never_takes_a_duplicate_for_a_first_arrival(
+            start: u32, steps in prop::collection::vec(-40i32..40, 1..200)
+        ) {
+            let mut flow = Flow { newest: [start; 2], ..Flow::default() };
+            let (mut all, mut newest, mut at) = (HashSet::new(), 0i64, 0i64);
+            for step in steps {
+                at = (at + i64::from(step)).max(1);
+                let expected = match (all.contains(&at), newest - at) {
+                    (_, back) if back >= i64::from(WINDOW) => Arrival::Stale,
+                    (true, _) => Arrival::Duplicate,
+                    (false, back) if back > 0 => Arrival::Reordered,
+                    _ => Arrival::First,
+                };
+                let sequence = start.wrapping_add(at as u32);
+                prop_assert_eq!(flow.arrive(Direction::Down, sequence), expected);
+                all.insert(at);
+                newest = newest.max(at);
+            }
+            prop_assert_eq!(flow.arrive(Direction::Up, start.wrapping_add(1)), Arrival::First);
+        }
+    }
+
+    #[test]
+    fn the_translation_is_learnt_once() {
+        let mut flow = Flow::opening();
+        assert_eq!(flow.outer(), None);
+        assert!(!flow.agree(7, 0));
+        assert!(flow.agree(1, 2));
+        assert!(flow.agree(1, 2));
+        assert!(!flow.agree(1, 3) && !flow.agree(2, 2));
+        assert_eq!(flow.outer(), Some((1, 2)));
+    }
+
+    #[test]
+    fn states_keep_their_number() {
+        for (number, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, number);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a received frame claims to be, and whether it can be believed: every check that needs no
+//! connection record.
+//!
+//! Nothing is taken on trust: Ethernet destination, both checksums, every length, the stamp's own
+//! check, trial and sender, for every packet. Payload beyond the first 60 bytes is not read; it was
+//! sent as zero, and a device that changes it without the checksum goes unnoticed. What a
+//! connection must know (tuple, translation, sequence) is the worker's part.
+
+use crate::config::CoreConfig;
+use crate::mix::Mix;
+use crate::segment::Segment;
+use crate::stamp::{
+    CONTROL_SEQUENCE_BITS, Direction, Source, TCP_SEQUENCE_BITS, TCP_TIME_BITS, TcpStamp, TrialId,
+    UDP_SEQUENCE_BITS, UDP_TIME_BITS, UdpStamp, age, is_from, read_window, segment_direction,
+    segment_id,
+};
+use crate::template::{CONTROL_TOTAL, ETHERNET, Ends, IPV4, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::tuple::ConnectionId;
+use dataplane::frame::{HEAD, SHORTEST};
+use dataplane::wire::checksum::{fold, sum, verify_ipv4};
+
+/// Why a frame is not one of this trial's probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No generator sent it: another protocol, another station's frame, ICMP, RST.
+    Foreign,
+    /// Damaged: a checksum, a length or the stamp's check is wrong.
+    Corrupt,
+    /// Another core sent it.
+    Misrouted,
+    /// Of another trial.
+    OtherTrial,
+}
+
+/// What a probe is, apart from its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A stamped datagram.
+    Udp,
+    /// A TCP segment.
+    Tcp(Segment),
+}
+
+/// A frame that is intact and of this trial and core.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    /// Connection it names.
+    pub id: ConnectionId,
+    /// Which way it went.
+    pub direction: Direction,
+    /// What it is.
+    pub kind: Kind,
+    /// Low bits of its sequence number, and how many.
+    pub sequence: (u32, u32),
+    /// Time since its planned instant in ticks; `None` for control segments.
+    pub age: Option<u64>,
+    /// Addresses and ports as received.
+    pub ends: Ends,
+}
+
+/// What a core expects of frames that are its own.
+#[derive(Clone, Debug)]
+pub struct Inspector {
+    mac: [u8; 6],
+    source: Source,
+    server_first: u32,
+    server_mask: u32,
+    mix: Mix,
+}
+
+#[inline]
+fn get<const N: usize>(head: &[u8; HEAD], at: usize) -> [u8; N] {
+    head[at..at + N].try_into().expect("a constant range inside the head")
+}
+
+#[inline]
+fn u16_at(head: &[u8; HEAD], at: usize) -> u16 {
+    u16::from_be_bytes(get(head, at))
+}
+
+#[inline]
+fn u32_at(head: &[u8; HEAD], at: usize) -> u32 {
+    u32::from_be_bytes(get(head, at))
+}
+
+#[inline]
+fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
+    u64::from_be_bytes(get(head, at))
+}
+
+/// The connection a frame seems to name, unchecked: to prefetch its record.
+#[inline]
+pub fn locate(head: &[u8; HEAD]) -> ConnectionId {
+    if head[23] == PROTOCOL_UDP {
+        return UdpStamp::id(u64_at(head, 42));
+    }
+    let (seq, ack) = (u32_at(head, 38), u32_at(head, 42));
+    segment_id(if segment_direction(seq) == Direction::Up { seq } else { ack })
+}
+
+impl Inspector {
+    /// For frames that come back to `core`.
+    pub fn new(core: &CoreConfig, source: Source, mix: Mix) -> Inspector {
+        Inspector {
+            mac: core.identity.mac.0,
+            source,
+            server_first: u32::from(core.servers.network()),
+            server_mask: u32::from(core.servers.netmask()),
+            mix,
+        }
+    }
+
+    /// Judges one frame of `length` bytes at instant `now`, in ticks.
+    ///
+    /// # Errors
+    /// Why it is not a probe of `trial` sent by this core.
+    #[inline]
+    pub fn inspect(
+        &self,
+        head: &[u8; HEAD],
+        length: usize,
+        trial: TrialId,
+        now: u64,
+    ) -> Result<Probe, Refusal> {
+        let ipv4 = u32_at(head, 12) & 0xffff_ff00 == 0x0800_4500;
+        if length < SHORTEST || get::<6>(head, 0) != self.mac || !ipv4 {
+            return Err(Refusal::Foreign);
+        }
+        let total = u16_at(head, 16);
+        let whole = usize::from(total) + ETHERNET == length && self.mix.is_known(length as u16);
+        let control = total == CONTROL_TOTAL && length == SHORTEST;
+        let fragment = u16_at(head, 20) & 0x3fff != 0;
+        if !verify_ipv4(&head[ETHERNET..ETHERNET + IPV4]) || fragment || !(whole || control) {
+            return Err(Refusal::Corrupt);
+        }
+        let ends = Ends {
+            source: u32_at(head, 26),
+            destination: u32_at(head, 30),
+            source_port: u16_at(head, 34),
+            destination_port: u16_at(head, 36),
+        };
+        match head[23] {
+            PROTOCOL_UDP if whole => self.udp(head, ends, total, trial, now),
+            PROTOCOL_TCP => self.tcp(head, ends, total, trial, now),
+            _ => Err(Refusal::Foreign),
+        }
+    }
+
+    #[inline]
+    fn udp(
+        &self,
+        head: &[u8; HEAD],
+        ends: Ends,
+        total: u16,
+        trial: TrialId,
+        now: u64,
+    ) -> Result<Probe, Refusal> {
+        let datagram = total - IPV4 as u16;
+        let pseudo = u64::from(PROTOCOL_UDP) + u64::from(datagram);
+        let intact = fold(sum(&head[26..58]) + pseudo) == 0xffff && u16_at(head, 38) == datagram;
+        let stamp = UdpStamp::unpack(u64_at(head, 42), u64_at(head, 50)).filter(|_| intact);
+        let stamp = stamp.ok_or(Refusal::Corrupt)?;
+        self.ours(stamp.trial, trial, stamp.source == self.source)?;
+        Ok(Probe {
+            id: stamp.id,
+            direction: stamp.direction,
+            kind: Kind::Udp,
+            sequence: (stamp.sequence, UDP_SEQUENCE_BITS),
+            age: Some(age(now, stamp.planned, UDP_TIME_BITS)),
+            ends,
+        })
+    }
+
+    #[inline]
+    fn tcp(
+        &self,
+        head: &[u8; HEAD],
+        ends: Ends,
+        total: u16,
+        trial: TrialId,
+        now: u64,
+    ) -> Result<Probe, Refusal> {
+        let covered = if total == CONTROL_TOTAL { &head[26..54] } else { &head[26..60] };
+        let pseudo = u64::from(PROTOCOL_TCP) + u64::from(total - IPV4 as u16);
+        if fold(sum(covered) + pseudo) != 0xffff {
+            return Err(Refusal::Corrupt);
+        }
+        let (seq, ack, flags) = (u32_at(head, 38), u32_at(head, 42), head[47]);
+        let direction = segment_direction(seq);
+        let segment = Segment::of(flags, seq, direction).ok_or(Refusal::Foreign)?;
+        let (window_trial, low) = read_window(u16_at(head, 48));
+        let (id, server) = match direction {
+            Direction::Up => (segment_id(seq), ack),
+            Direction::Down => (segment_id(ack), seq),
+        };
+        let ours = match segment {
+            // A SYN acknowledges nothing, so only its destination says whose it is.
+            Segment::Syn => ends.destination & self.server_mask == self.server_first,
+            _ => is_from(server, self.source),
+        };
+        self.ours(window_trial, trial, ours)?;
+        let numbers = segment.numbers(id, self.source);
+        if (numbers.seq, numbers.ack) != (seq, ack) {
+            return Err(Refusal::Corrupt);
+        }
+        let kind = Kind::Tcp(segment);
+        let data = matches!(segment, Segment::Data(_));
+        if !data {
+            let sequence = (low, CONTROL_SEQUENCE_BITS);
+            let intact = total == CONTROL_TOTAL;
+            let probe = Probe { id, direction, kind, sequence, age: None, ends };
+            return if intact { Ok(probe) } else { Err(Refusal::Corrupt) };
+        }
+        if total == CONTROL_TOTAL {
+            return Err(Refusal::Corrupt);
+        }
+        let stamp = TcpStamp::unpack(u64_at(head, 52) & 0xffff_ffff_ffff, seq, ack);
+        let stamp = stamp.ok_or(Refusal::Corrupt)?;
+        Ok(Probe {
+            id,
+            direction,
+            kind,
+            sequence: (stamp.sequence, TCP_SEQUENCE_BITS),
+            age: Some(age(now, stamp.planned, TCP_TIME_BITS)),
+            ends,
+        })
+    }
+
+    #[inline]
+    fn ours(&self, trial: TrialId, wanted: TrialId, ours: bool) -> Result<(), Refusal> {
+        if !ours {
+            return Err(Refusal::Misrouted);
+        }
+        if trial == wanted { Ok(()) } else { Err(Refusal::OtherTrial) }
+    }
+}
