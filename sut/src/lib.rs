@@ -1,5 +1,24 @@
-//! sut
+//! Krononat: a share-nothing connection-tracking NAT44 and stateful firewall.
+//!
+//! Every core is an independent router with its own addresses, subscribers and state, and runs each
+//! packet to completion on one thread: *rx → parse → look up → translate → tx*. Read [`pipeline`]
+//! first; it names the file of each stage. Both directions of a connection meet on one core, so
+//! nothing about a connection is shared and nothing is locked.
+//!
+//! This version refuses what it does not do yet: IPv6, fragments and ICMP errors are dropped and
+//! counted by reason.
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod connections;
+pub mod conntrack;
+pub mod forwarder;
+mod local;
+pub mod pipeline;
 pub mod ports;
+pub mod shard;
 pub mod table;
+pub mod timer;
+mod translate;
+pub mod verdict;
+pub mod worker;

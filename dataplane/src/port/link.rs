@@ -68,10 +68,10 @@ impl<'a> Network<'a> {
             .map(|(id, &count)| {
                 let id = u16::try_from(id).expect("at most 65,535 ports");
                 let mut pool = Vec::with_capacity(frames);
-                pool.extend(buffers.by_ref().take(count).map(|buffer| {
+                for buffer in buffers.by_ref().take(count) {
                     buffer.owner = id;
-                    buffer
-                }));
+                    pool.push(buffer);
+                }
                 Link { id, pool, lanes: Vec::new(), turn: 0, stats: PortStats::default() }
             })
             .collect();

@@ -1,0 +1,291 @@
+//! Configuration of one Krononat server, as `krononat --config FILE` reads it.
+//!
+//! Everything is decided here and at start-up: addresses, limits and timers do not change while
+//! packets flow. Unknown keys and impossible values are refused with the key and the remedy.
+
+use crate::ports::PORT_MIN;
+use dataplane::identity::Identity;
+use dataplane::port::dpdk::PortKind;
+use dataplane::worker::{CoreId, ServerId};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// One server: what all its cores have in common, and each core.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Number of the server among the servers of the cluster.
+    pub server: ServerId,
+    /// Seed of the keyed hash and of the choice of ports.
+    pub seed: u64,
+    /// What the server does with a packet.
+    #[serde(default)]
+    pub kind: Kind,
+    /// External ports of each subscriber: a power of two.
+    pub port_block: u32,
+    /// Connections each core has room for.
+    pub connections_max: u32,
+    /// How long connections may be silent.
+    #[serde(default)]
+    pub timers: Timers,
+    /// The cores, each an independent router.
+    #[serde(rename = "core")]
+    pub cores: Vec<CoreConfig>,
+}
+
+/// What a server does with a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// NAT44 and stateful firewall.
+    #[default]
+    Krononat,
+    /// Forwards every packet as it is: the cost of receiving and sending alone.
+    Forwarder,
+}
+
+/// One core.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoreConfig {
+    /// Number of the core on its server.
+    pub core: CoreId,
+    /// Processor to run on; any if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<usize>,
+    /// What the core is on the network.
+    pub identity: Identity,
+    /// Prefixes of the subscribers whose connections this core tracks.
+    pub subscribers: Vec<Ipv4Net>,
+    /// External addresses the subscribers share.
+    pub external: Ipv4Net,
+    /// Ports, a lane each; empty where the caller joins the core to an in-memory network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortKind>,
+}
+
+/// How long connections may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timers {
+    /// UDP, in milliseconds. RFC 4787 REQ-5: not below 2 minutes, 5 recommended.
+    pub udp_ms: u64,
+    /// ICMP echo, in milliseconds. RFC 5508 REQ-2: not below 60 s.
+    pub icmp_ms: u64,
+    /// TCP opening or closing, in milliseconds. RFC 5382 REQ-5: not below 4 minutes.
+    pub tcp_transitory_ms: u64,
+    /// TCP established, in milliseconds. RFC 5382 REQ-5: not below 2 hours 4 minutes.
+    pub tcp_established_ms: u64,
+}
+
+impl Default for Timers {
+    fn default() -> Timers {
+        Timers {
+            udp_ms: 300_000,
+            icmp_ms: 60_000,
+            tcp_transitory_ms: 240_000,
+            tcp_established_ms: 7_440_000,
+        }
+    }
+}
+
+/// Longest timer: half the range of a 16-bit deadline in steps of 250 ms, less the time a sweep may
+/// take to find it.
+pub const TIMER_MAX: Duration = Duration::from_secs(8_000);
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is no configuration.
+    #[error("{}:{line}: {message}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// Line of the error, from 1.
+        line: usize,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// A value cannot work.
+    #[error("{key} = {value}: {remedy}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What was expected.
+        remedy: String,
+    },
+}
+
+impl ConfigError {
+    fn value(key: &str, value: impl ToString, remedy: impl Into<String>) -> ConfigError {
+        let (key, value) = (key.to_owned(), value.to_string());
+        ConfigError::Value { key, value, remedy: remedy.into() }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no configuration, or asks for what cannot be.
+    pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        let config: Config = toml::from_str(&text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
+            let content = text.lines().nth(line - 1).unwrap_or_default().trim();
+            let message = format!("`{content}`: {}", error.message());
+            ConfigError::Syntax { file: file.to_owned(), line, message }
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what types alone cannot say.
+    ///
+    /// # Errors
+    /// Names the key, the value and the remedy.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.port_block.is_power_of_two() || !(64..=32_768).contains(&self.port_block) {
+            let remedy = "expected a power of two from 64 to 32768 ports per subscriber";
+            return Err(ConfigError::value("port_block", self.port_block, remedy));
+        }
+        if self.connections_max == 0 || self.connections_max > 1 << 30 {
+            let remedy = "expected 1 to 2^30 connections per core";
+            return Err(ConfigError::value("connections_max", self.connections_max, remedy));
+        }
+        for (key, ms) in [
+            ("timers.udp_ms", self.timers.udp_ms),
+            ("timers.icmp_ms", self.timers.icmp_ms),
+            ("timers.tcp_transitory_ms", self.timers.tcp_transitory_ms),
+            ("timers.tcp_established_ms", self.timers.tcp_established_ms),
+        ] {
+            if ms == 0 || Duration::from_millis(ms) > TIMER_MAX {
+                let most = TIMER_MAX.as_millis();
+                return Err(ConfigError::value(key, ms, format!("expected 1 to {most} ms")));
+            }
+        }
+        if self.cores.is_empty() {
+            return Err(ConfigError::value("core", "[]", "expected at least one [[core]]"));
+        }
+        self.cores.iter().enumerate().try_for_each(|(at, core)| self.check_core(at, core))
+    }
+
+    fn check_core(&self, at: usize, core: &CoreConfig) -> Result<(), ConfigError> {
+        let key = |name: &str| format!("core[{at}].{name}");
+        if core.subscribers.is_empty() {
+            let remedy = "expected at least one prefix of subscribers";
+            return Err(ConfigError::value(&key("subscribers"), "[]", remedy));
+        }
+        let count: u64 = core.subscribers.iter().map(|net| addresses(*net)).sum();
+        let blocks = addresses(core.external) * u64::from(blocks_per_address(self.port_block));
+        if count > blocks {
+            let remedy = format!(
+                "{count} subscribers need {count} blocks of {} ports, these addresses have \
+                 {blocks}: enlarge the prefix or lower port_block",
+                self.port_block
+            );
+            return Err(ConfigError::value(&key("external"), core.external, remedy));
+        }
+        let mine = || core.subscribers.iter().chain([&core.external]);
+        for (i, a) in mine().enumerate() {
+            if let Some(b) = mine().take(i).find(|b| overlap(a, b)) {
+                let remedy = format!("overlaps {b}: each address has one meaning");
+                return Err(ConfigError::value(&key("subscribers"), a, remedy));
+            }
+        }
+        for other in &self.cores[..at] {
+            for a in mine() {
+                let taken = other.subscribers.iter().chain([&other.external]);
+                if let Some(b) = taken.into_iter().find(|b| overlap(a, b)) {
+                    let remedy = format!("overlaps {b} of core {}", other.core);
+                    return Err(ConfigError::value(&key("subscribers"), a, remedy));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Addresses of a prefix.
+pub(crate) fn addresses(net: Ipv4Net) -> u64 {
+    1 << (32 - net.prefix_len())
+}
+
+/// Whole port blocks that one external address offers above the system ports.
+pub(crate) fn blocks_per_address(port_block: u32) -> u32 {
+    (1 << 16) / port_block - u32::from(PORT_MIN).div_ceil(port_block)
+}
+
+fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        server = 0
+        seed = 1
+        port_block = 64
+        connections_max = 64512
+        [[core]]
+        core = 0
+        identity = { mac = "02:01:00:00:00:00", ip = "10.255.0.1", gateway = "02:09:00:00:00:00" }
+        subscribers = ["100.64.0.0/22"]
+        external = "198.18.0.0/31"
+    "#;
+
+    fn error(text: &str) -> String {
+        let file = tempfile(text);
+        Config::load(file.path()).unwrap_err().to_string()
+    }
+
+    fn tempfile(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_good_file_loads_and_survives_a_round_trip() {
+        let config = Config::load(tempfile(GOOD).path()).unwrap();
+        assert_eq!(config.timers, Timers::default());
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_key_value_and_remedy() {
+        for (from, to, parts) in [
+            ("port_block = 64", "port_block = 65", vec!["port_block = 65", "power of two"]),
+            ("seed = 1", "sead = 1", vec![":3:", "sead"]),
+            ("64512", "0", vec!["connections_max = 0"]),
+            ("/22", "/16", vec!["core[0].external", "65536 subscribers", "enlarge"]),
+            ("198.18.0.0/31", "100.64.1.0/24", vec!["overlaps 100.64.0.0/22"]),
+            ("100.64.0.0/22", "100.64.0.0/33", vec![":9:", "subscribers", "100.64.0.0/33"]),
+            ("[[core]]", "timers.udp_ms = 9000000\n[[core]]", vec!["timers.udp_ms = 9000000"]),
+        ] {
+            let message = error(&GOOD.replace(from, to));
+            for part in parts {
+                assert!(message.contains(part), "{message} lacks {part}");
+            }
+        }
+        let missing = Config::load(Path::new("/nowhere/krononat.toml")).unwrap_err().to_string();
+        assert!(missing.starts_with("/nowhere/krononat.toml: cannot be read"), "{missing}");
+    }
+}

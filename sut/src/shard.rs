@@ -1,0 +1,147 @@
+//! Who a packet belongs to, by arithmetic on its addresses alone.
+//!
+//! A core owns some ranges of subscribers and the external addresses they share. A subscriber's
+//! connections all live on that core, whichever way their packets go, so that nothing about a
+//! connection is ever shared. What belongs to nobody here is refused, not guessed.
+
+use crate::ports::Subscriber;
+use arrayvec::ArrayVec;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// Most separate ranges of subscribers one core serves.
+pub const RANGES_MAX: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    first: u32,
+    count: u32,
+    /// Index of the range's first subscriber.
+    base: u32,
+}
+
+/// The addresses of one core.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    subscribers: ArrayVec<Range, RANGES_MAX>,
+    external: Range,
+}
+
+/// Prefixes that fall into too many separate ranges.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "subscribers: {0} separate ranges of addresses, at most {RANGES_MAX} are possible: use prefixes \
+     that follow each other"
+)]
+pub struct TooManyRanges(usize);
+
+impl Shard {
+    /// The shard of these prefixes. Prefixes that follow each other become one range.
+    ///
+    /// # Errors
+    /// When more than [`RANGES_MAX`] ranges remain.
+    pub fn new(subscribers: &[Ipv4Net], external: Ipv4Net) -> Result<Shard, TooManyRanges> {
+        let mut nets = subscribers.to_vec();
+        nets.sort();
+        let mut ranges: Vec<Range> = Vec::new();
+        let mut base = 0;
+        for net in nets {
+            let range = Range { base, ..range_of(net) };
+            base += range.count;
+            match ranges.last_mut() {
+                Some(last) if last.first + last.count == range.first => last.count += range.count,
+                _ => ranges.push(range),
+            }
+        }
+        let count = ranges.len();
+        let subscribers = ranges.into_iter().take(RANGES_MAX).collect();
+        if count > RANGES_MAX {
+            return Err(TooManyRanges(count));
+        }
+        Ok(Shard { subscribers, external: range_of(external) })
+    }
+
+    /// Number of subscribers.
+    pub fn subscribers(&self) -> u32 {
+        self.subscribers.iter().map(|range| range.count).sum()
+    }
+
+    /// The subscriber that has this address.
+    #[inline]
+    pub fn subscriber(&self, address: Ipv4Addr) -> Option<Subscriber> {
+        let address = u32::from(address);
+        self.subscribers
+            .iter()
+            .find(|range| address.wrapping_sub(range.first) < range.count)
+            .map(|range| Subscriber(address - range.first + range.base))
+    }
+
+    /// Index of an external address of this core.
+    #[inline]
+    pub fn external_index(&self, address: Ipv4Addr) -> Option<u32> {
+        let index = u32::from(address).wrapping_sub(self.external.first);
+        (index < self.external.count).then_some(index)
+    }
+
+    /// The external address of an index.
+    #[inline]
+    pub fn external_address(&self, index: u32) -> Ipv4Addr {
+        debug_assert!(index < self.external.count);
+        Ipv4Addr::from(self.external.first + index)
+    }
+}
+
+fn range_of(net: Ipv4Net) -> Range {
+    let count = u32::try_from(crate::config::addresses(net)).unwrap_or(u32::MAX);
+    Range { first: u32::from(net.network()), count, base: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> Ipv4Addr {
+        text.parse().unwrap()
+    }
+
+    fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn neighbouring_prefixes_are_numbered_through() {
+        let nets = nets(&["100.64.1.0/24", "100.64.0.0/24", "100.64.4.0/30"]);
+        let shard = Shard::new(&nets, "198.18.0.0/30".parse().unwrap()).unwrap();
+        assert_eq!(shard.subscribers(), 516);
+        for (address, index) in [
+            ("100.64.0.0", Some(0)),
+            ("100.64.1.255", Some(511)),
+            ("100.64.2.0", None),
+            ("100.64.4.0", Some(512)),
+            ("100.64.4.3", Some(515)),
+            ("100.64.4.4", None),
+            ("100.63.255.255", None),
+        ] {
+            assert_eq!(shard.subscriber(ip(address)), index.map(Subscriber), "{address}");
+        }
+    }
+
+    #[test]
+    fn external_addresses_have_an_index_and_back() {
+        let shard =
+            Shard::new(&nets(&["100.64.0.0/24"]), "198.18.0.4/30".parse().unwrap()).unwrap();
+        for index in 0..4 {
+            assert_eq!(shard.external_index(shard.external_address(index)), Some(index));
+        }
+        assert_eq!(shard.external_index(ip("198.18.0.3")), None);
+        assert_eq!(shard.external_index(ip("198.18.0.8")), None);
+    }
+
+    #[test]
+    fn scattered_prefixes_are_refused() {
+        let texts: Vec<String> = (0..17).map(|i| format!("100.64.{}.0/24", 2 * i)).collect();
+        let nets = nets(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let error = Shard::new(&nets, "198.18.0.0/30".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("17 separate ranges"), "{error}");
+    }
+}

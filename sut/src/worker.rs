@@ -1,0 +1,204 @@
+//! One core of Krononat: receive, process, send, and a slice of expiry between bursts.
+
+use crate::config::{Config, ConfigError, CoreConfig};
+use crate::connections::Connections;
+use crate::pipeline::Pipeline;
+use crate::ports::{self, PortBlocks};
+use crate::shard::{Shard, TooManyRanges};
+use crate::timer::Deadlines;
+use crate::verdict::Drop;
+use arrayvec::ArrayVec;
+use dataplane::burst::Burst;
+use dataplane::clock::Nanos;
+use dataplane::counter::Published;
+use dataplane::port::Port;
+use dataplane::run::Load;
+use dataplane::worker::{Busy, Next, Worker};
+use std::sync::Arc;
+
+/// How long a sweep of the whole table takes: what expires is gone at most this much later.
+const SWEEP_NS: u64 = 2_000_000_000;
+
+/// Most buckets one turn of housekeeping looks at: 4,096 take about 20 µs.
+const BUCKETS_PER_TURN: u64 = 4096;
+
+/// A core that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The configuration asks for what cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Too many separate prefixes.
+    #[error(transparent)]
+    Shard(#[from] TooManyRanges),
+    /// The subscribers' port blocks do not fit, or their memory is not there.
+    #[error(transparent)]
+    Ports(#[from] ports::Refused),
+    /// The memory is not there.
+    #[error("no memory for {connections} connections and {slots} external ports: {source}")]
+    Memory {
+        /// Connections wanted.
+        connections: u32,
+        /// External ports, each with a record.
+        slots: usize,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+}
+
+/// What a core has done, as it counts itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Packets received.
+    pub received: u64,
+    /// Packets sent on and accepted by the port.
+    pub forwarded: u64,
+    /// Packets the port refused to send.
+    pub refused: u64,
+    /// Connections held.
+    pub connections: u64,
+    /// Connections opened since start.
+    pub opened: u64,
+    /// Connections expired since start.
+    pub expired: u64,
+    /// Bytes of memory for connections.
+    pub bytes: u64,
+    /// Time of steps that moved packets, in nanoseconds.
+    pub busy_ns: u64,
+    /// Time of all other steps, in nanoseconds.
+    pub idle_ns: u64,
+    /// Steps that moved packets.
+    pub busy_steps: u64,
+    /// Packets dropped, by [`Drop::index`].
+    pub dropped: [u64; Drop::COUNT],
+}
+
+const FIXED: usize = 10;
+
+/// A core's tally, as others read it.
+#[derive(Debug, Default)]
+pub struct Counters(Published<{ FIXED + Drop::COUNT }>);
+
+impl Counters {
+    /// Publishes the owner's tally and where its time went.
+    pub fn publish(&self, tally: &Tally, load: &Load) {
+        let fixed = [
+            tally.received,
+            tally.forwarded,
+            tally.refused,
+            tally.connections,
+            tally.opened,
+            tally.expired,
+            tally.bytes,
+            load.busy.0,
+            load.idle.0,
+            load.busy_steps,
+        ];
+        for (index, value) in fixed.into_iter().chain(tally.dropped).enumerate() {
+            self.0.set(index, value);
+        }
+    }
+
+    /// What the owner published last.
+    pub fn read(&self) -> Tally {
+        let get = |index| self.0.get(index);
+        Tally {
+            received: get(0),
+            forwarded: get(1),
+            refused: get(2),
+            connections: get(3),
+            opened: get(4),
+            expired: get(5),
+            bytes: get(6),
+            busy_ns: get(7),
+            idle_ns: get(8),
+            busy_steps: get(9),
+            dropped: std::array::from_fn(|reason| get(FIXED + reason)),
+        }
+    }
+}
+
+/// Makes the pipeline of one core.
+///
+/// # Errors
+/// When the addresses are too scattered or the memory is not there.
+pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupError> {
+    let shard = Shard::new(&core.subscribers, core.external)?;
+    let seed = config.seed ^ (u64::from(config.server.0) << 32 | u64::from(core.core.0) << 48);
+    let ports = PortBlocks::new(shard.subscribers(), config.port_block, seed)?;
+    let slots = ports.slots();
+    let deadlines = Deadlines::new(&config.timers);
+    let connections =
+        Connections::new(ports, config.connections_max, deadlines, seed).map_err(|source| {
+            SetupError::Memory { connections: config.connections_max, slots, source }
+        })?;
+    Ok(Pipeline::new(core.identity, shard, connections))
+}
+
+/// One core of Krononat on its port.
+pub struct Krononat<P: Port> {
+    port: P,
+    pipeline: Pipeline,
+    received: u64,
+    swept: Nanos,
+    counters: Arc<Counters>,
+}
+
+impl<P: Port> Krononat<P> {
+    /// A core on `port`, which publishes what it does to `counters`.
+    pub fn new(port: P, pipeline: Pipeline, counters: Arc<Counters>) -> Self {
+        Krononat { port, pipeline, received: 0, swept: Nanos(0), counters }
+    }
+
+    /// The buckets that are due for a look since the last turn.
+    fn sweep(&mut self, now: Nanos) {
+        let all = self.pipeline.connections().buckets() as u64;
+        let elapsed = now.since(self.swept).0.min(SWEEP_NS);
+        let due = all * elapsed / SWEEP_NS;
+        if due > 0 {
+            self.swept = now;
+            self.pipeline.sweep(now, due.min(BUCKETS_PER_TURN) as usize);
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let (counts, connections) = (self.pipeline.counts(), self.pipeline.connections());
+        Tally {
+            received: self.received,
+            forwarded: self.port.stats().sent,
+            refused: self.port.stats().refused,
+            connections: connections.len() as u64,
+            opened: connections.opened,
+            expired: connections.expired,
+            bytes: connections.bytes() as u64,
+            dropped: counts.dropped,
+            ..Tally::default()
+        }
+    }
+}
+
+impl<P: Port> Worker for Krononat<P> {
+    #[inline]
+    fn step(&mut self, now: Nanos) -> Busy {
+        let mut burst = Burst::new();
+        self.port.rx(&mut burst);
+        let received = burst.len();
+        if received == 0 {
+            return Busy(0);
+        }
+        self.received += received as u64;
+        let (mut verdicts, mut send, mut free) = (ArrayVec::new(), Burst::new(), Burst::new());
+        self.pipeline.process(&mut burst, now, &mut verdicts, &mut send, &mut free);
+        self.port.tx(&mut send);
+        if !free.is_empty() {
+            self.port.free(&mut free);
+        }
+        Busy(received as u32)
+    }
+
+    fn housekeeping(&mut self, now: Nanos, load: &Load) -> Next {
+        self.sweep(now);
+        self.counters.publish(&self.tally(), load);
+        Next::Continue
+    }
+}
