@@ -21,15 +21,15 @@ const LOOKUPS: usize = 1 << 24;
 /// Repeats; the median is printed.
 const REPEATS: usize = 5;
 
-/// Keys as bytes, so that they can live on huge pages like the records of the NAT.
-struct Records(Pages<[u64; 2]>);
+/// Keys by slot, on huge pages like the records of the NAT.
+struct Records<'a>(&'a [[u64; 2]]);
 
 fn packed(key: &Key) -> [u64; 2] {
     let ports = u64::from(key.src_port) << 24 | u64::from(key.dst_port) << 8;
     [u64::from(key.src) << 32 | u64::from(key.dst), ports | u64::from(key.protocol)]
 }
 
-impl Keys for Records {
+impl Keys for Records<'_> {
     #[inline]
     fn matches(&self, slot: u32, key: &Key) -> bool {
         self.0[slot as usize] == packed(key)
@@ -62,7 +62,7 @@ fn rate_mps(count: usize, mut work: impl FnMut()) -> f64 {
 }
 
 /// Looks `keys` up in bursts, round and round; asserts that all or none are found.
-fn lookups(table: &Table, records: &Records, keys: &[Key], present: bool) -> f64 {
+fn lookups(table: &Table, records: &Records<'_>, keys: &[Key], present: bool) -> f64 {
     let mut found: ArrayVec<Lookup, BURST> = ArrayVec::new();
     let rounds = LOOKUPS / keys.len();
     rate_mps(rounds * keys.len(), || {
@@ -85,12 +85,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
     let mut keys: Vec<Key> = (0..entries).map(|_| random_key(&mut random, false)).collect();
     let mut table = Table::with_capacity(entries, LOAD, 2)?;
-    let mut records = Records(Pages::zeroed(entries)?);
+    let mut records = Pages::<[u64; 2]>::zeroed(entries)?;
 
     let start = Instant::now();
     for (slot, key) in keys.iter().enumerate() {
         table.insert(table.hash(key), slot as u32, 0)?;
-        records.0[slot] = packed(key);
+        records[slot] = packed(key);
     }
     let insert_mps = entries as f64 / start.elapsed().as_secs_f64() / 1e6;
 
@@ -100,6 +100,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sample = keys.len().min(LOOKUPS / 4);
     let absent: Vec<Key> = (0..sample).map(|_| random_key(&mut random, true)).collect();
 
+    let records = Records(&records);
     let bits = rate_mps(LOOKUPS, || {
         for key in keys.iter().cycle().take(LOOKUPS) {
             black_box(table.hash(black_box(key)));

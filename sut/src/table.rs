@@ -19,6 +19,7 @@ mod bucket;
 mod burst;
 mod hash;
 mod insert;
+mod lookup;
 mod place;
 mod sweep;
 
@@ -31,9 +32,9 @@ pub use insert::Full;
 pub use sweep::Verdict;
 
 use bucket::{Bucket, LANES};
-use dataplane::cpu;
 use dataplane::memory::Pages;
 use hash::Secret;
+use lookup::Lines;
 use place::Places;
 use std::io;
 
@@ -128,7 +129,7 @@ impl Table {
     /// Asks for the line of the home bucket.
     #[inline]
     pub fn prefetch(&self, hash: Hash) {
-        cpu::prefetch(&self.buckets[hash.home as usize]);
+        self.lines().prefetch(hash);
     }
 
     /// The slot of the first candidate in the home bucket, for the caller to prefetch its record.
@@ -136,43 +137,21 @@ impl Table {
     /// secondary bucket: [`Table::peek_away`] may follow.
     #[inline]
     pub fn peek(&self, hash: Hash) -> Option<u32> {
-        let buckets = &*self.buckets;
-        let home = &buckets[hash.home as usize];
-        let slot = home.slot_of_first(home.residents(hash.tag));
-        if slot.is_none() && home.may_be_away(hash.tag) {
-            cpu::prefetch(&buckets[self.places.other(hash.home, hash.tag) as usize]);
-        }
-        slot
+        self.lines().peek(hash).map(|entry| entry.slot)
     }
 
     /// The slot of the first candidate in the secondary bucket, looked for only if the filter of
     /// the home bucket, whose line must be at hand, says so.
     #[inline]
     pub fn peek_away(&self, hash: Hash) -> Option<u32> {
-        let buckets = &*self.buckets;
-        if !buckets[hash.home as usize].may_be_away(hash.tag) {
-            return None;
-        }
-        let away = &buckets[self.places.other(hash.home, hash.tag) as usize];
-        away.slot_of_first(away.guests(hash.tag))
+        self.lines().peek_away(hash).map(|entry| entry.slot)
     }
 
     /// The entry with this hash whose record `matches` (it is given the slot of each candidate,
     /// seldom more than one).
     #[inline]
-    pub fn find(&self, hash: Hash, mut matches: impl FnMut(u32) -> bool) -> Option<Entry> {
-        let buckets = &*self.buckets;
-        let home = &buckets[hash.home as usize];
-        if let Some((lane, slot)) = home.first(home.residents(hash.tag), &mut matches) {
-            return Some(Entry { bucket: hash.home, lane, slot });
-        }
-        if !home.may_be_away(hash.tag) {
-            return None;
-        }
-        let bucket = self.places.other(hash.home, hash.tag);
-        let away = &buckets[bucket as usize];
-        let (lane, slot) = away.first(away.guests(hash.tag), &mut matches)?;
-        Some(Entry { bucket, lane, slot })
+    pub fn find(&self, hash: Hash, matches: impl FnMut(u32) -> bool) -> Option<Entry> {
+        self.lines().find(hash, matches)
     }
 
     /// Sets when the entry expires, storing only what changed. `false`: it is no longer there.
@@ -201,6 +180,11 @@ impl Table {
         }
         self.vacate(entry.bucket, entry.lane);
         true
+    }
+
+    #[inline]
+    fn lines(&self) -> Lines<'_> {
+        Lines { buckets: &self.buckets, places: &self.places }
     }
 
     /// Empties an occupied lane. A guest's home bucket must hear of it: the bucket at hand is not

@@ -61,30 +61,6 @@ impl Bucket {
         self.filter & filter_bit(tag) != 0
     }
 
-    /// The first of `lanes` whose slot is accepted.
-    #[inline]
-    pub(crate) fn first(
-        &self,
-        mut lanes: u8,
-        accept: &mut impl FnMut(u32) -> bool,
-    ) -> Option<(u8, u32)> {
-        while lanes != 0 {
-            let lane = lanes.trailing_zeros();
-            let slot = self.slots[lane as usize];
-            if accept(slot) {
-                return Some((lane as u8, slot));
-            }
-            lanes &= lanes - 1;
-        }
-        None
-    }
-
-    /// The slot in the first of `lanes`.
-    #[inline]
-    pub(crate) fn slot_of_first(&self, lanes: u8) -> Option<u32> {
-        (lanes != 0).then(|| self.slots[lanes.trailing_zeros() as usize])
-    }
-
     /// A lane without entry.
     #[inline]
     pub(crate) fn free_lane(&self) -> Option<u8> {

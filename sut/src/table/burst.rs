@@ -34,30 +34,38 @@ impl Table {
         records: &impl Keys,
         found: &mut ArrayVec<Lookup, BURST>,
     ) {
+        let lines = self.lines();
         found.clear();
         for key in keys {
             let hash = self.hash(key);
-            self.prefetch(hash);
+            lines.prefetch(hash);
             found.push(Lookup { hash, entry: None });
         }
-        // Some 6 % of the entries are in their secondary bucket: their records get a pass of their
-        // own, because a miss that nobody overlaps costs as much as eight that are overlapped.
+        // The few entries that are in their secondary bucket get a pass of their own: a miss that
+        // nothing overlaps costs as much as eight that are overlapped.
         let mut elsewhere = 0u32;
-        for (i, lookup) in found.iter().enumerate() {
-            match self.peek(lookup.hash) {
-                Some(slot) => records.prefetch(slot),
+        for (i, lookup) in found.iter_mut().enumerate() {
+            lookup.entry = lines.peek(lookup.hash);
+            match lookup.entry {
+                Some(candidate) => records.prefetch(candidate.slot),
                 None => elsewhere |= 1 << i,
             }
         }
         while elsewhere != 0 {
-            let hash = found[elsewhere.trailing_zeros() as usize].hash;
+            let lookup = &mut found[elsewhere.trailing_zeros() as usize];
             elsewhere &= elsewhere - 1;
-            if let Some(slot) = self.peek_away(hash) {
-                records.prefetch(slot);
+            lookup.entry = lines.peek_away(lookup.hash);
+            if let Some(candidate) = lookup.entry {
+                records.prefetch(candidate.slot);
             }
         }
+        // Where there was no candidate there is no entry; a false one has the search done again.
         for (lookup, key) in found.iter_mut().zip(keys) {
-            lookup.entry = self.find(lookup.hash, |slot| records.matches(slot, key));
+            let false_candidate =
+                lookup.entry.is_some_and(|candidate| !records.matches(candidate.slot, key));
+            if false_candidate {
+                lookup.entry = lines.find(lookup.hash, |slot| records.matches(slot, key));
+            }
         }
     }
 }
