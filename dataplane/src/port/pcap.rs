@@ -82,17 +82,23 @@ pub struct PcapCounts {
 /// A frame with memory of its own.
 pub struct OwnedFrame {
     len: usize,
-    data: [u8; CAPACITY],
+    data: Box<[u8; CAPACITY]>,
 }
 
 impl OwnedFrame {
     /// An empty frame of zeros.
-    pub fn new() -> Box<Self> {
-        Box::new(Self { len: 0, data: [0; CAPACITY] })
+    pub fn new() -> Self {
+        Self { len: 0, data: Box::new([0; CAPACITY]) }
     }
 }
 
-impl Frame for Box<OwnedFrame> {
+impl Default for OwnedFrame {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Frame for OwnedFrame {
     fn len(&self) -> usize {
         self.len
     }
@@ -123,9 +129,9 @@ struct Output {
 pub struct Pcap {
     capture: Capture,
     /// The next packet, already in a frame; `None` at the end.
-    next: Option<(Nanos, Box<OwnedFrame>)>,
+    next: Option<(Nanos, OwnedFrame)>,
     output: Option<Output>,
-    pool: Vec<Box<OwnedFrame>>,
+    pool: Vec<OwnedFrame>,
     /// Set by [`Pcap::advance`].
     now: Option<Nanos>,
     /// Capture time of the last frame received.
@@ -206,8 +212,8 @@ impl Pcap {
     }
 
     /// Reads the next packet that fits into `frame`.
-    fn read_next(&mut self, mut frame: Box<OwnedFrame>) -> Result<(), CaptureError> {
-        while let Some(packet) = self.capture.next(&mut frame.data)? {
+    fn read_next(&mut self, mut frame: OwnedFrame) -> Result<(), CaptureError> {
+        while let Some(packet) = self.capture.next(&mut frame.data[..])? {
             if packet.len > CAPACITY {
                 self.counts.oversized += 1;
                 continue;
@@ -247,9 +253,9 @@ fn unwritable(path: &Path, reason: String) -> CaptureError {
 }
 
 impl Port for Pcap {
-    type Frame = Box<OwnedFrame>;
+    type Frame = OwnedFrame;
 
-    fn rx(&mut self, into: &mut Burst<Box<OwnedFrame>>) {
+    fn rx(&mut self, into: &mut Burst<OwnedFrame>) {
         while !into.is_full() {
             let due = |&mut (when, _): &mut (Nanos, _)| self.now.is_none_or(|now| when <= now);
             let Some((when, frame)) = self.next.take_if(due) else { return };
@@ -267,7 +273,7 @@ impl Port for Pcap {
         }
     }
 
-    fn tx(&mut self, burst: &mut Burst<Box<OwnedFrame>>) -> usize {
+    fn tx(&mut self, burst: &mut Burst<OwnedFrame>) -> usize {
         let sent = burst.iter().take_while(|frame| self.write(frame.bytes())).count();
         self.stats.sent += sent as u64;
         self.stats.refused += (burst.len() - sent) as u64;
@@ -275,13 +281,13 @@ impl Port for Pcap {
         sent
     }
 
-    fn alloc(&mut self, into: &mut Burst<Box<OwnedFrame>>, count: usize) {
+    fn alloc(&mut self, into: &mut Burst<OwnedFrame>, count: usize) {
         let rest = self.pool.len().saturating_sub(count);
         self.stats.no_buffer += count.saturating_sub(self.pool.len()) as u64;
         into.extend(self.pool.drain(rest..));
     }
 
-    fn free(&mut self, burst: &mut Burst<Box<OwnedFrame>>) {
+    fn free(&mut self, burst: &mut Burst<OwnedFrame>) {
         self.pool.extend(burst.drain(..));
     }
 
