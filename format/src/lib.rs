@@ -16,8 +16,10 @@
 pub mod error;
 pub mod genome;
 pub mod host;
+pub mod judge;
 pub mod plan;
 pub mod sample;
+pub mod scenario;
 pub mod summary;
 pub mod unit;
 
@@ -25,4 +27,5 @@ pub use error::{Diagnostic, Place};
 pub use host::Host;
 pub use plan::Plan;
 pub use sample::{Event, Sample};
+pub use scenario::{RunOptions, Scenario};
 pub use summary::Summary;

@@ -1,0 +1,294 @@
+//! The keys of a scenario file, one type per table; `docs/scenarios.md` is made from these comments.
+//!
+//! These types say what may be written, not what makes sense together: that is the business of
+//! `resolve`. Every table refuses keys it does not know.
+
+use crate::genome::Genome;
+use crate::plan::{OneIn, SutKind};
+use crate::summary::Limit;
+use crate::unit::{Duration, PacketRate, PerSecond};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A scenario: what is asked, who takes part, what is sent, in which phases, and what makes the
+/// run pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// Version of this format: 1.
+    pub schema: u32,
+    /// The question the scenario answers, in a sentence; printed with every result.
+    pub question: String,
+    /// Seed of everything random: same scenario, same seed, same packets. `--seed` overrides it.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Servers and cores.
+    #[serde(default)]
+    pub topology: TopologyKeys,
+    /// What is sent.
+    pub traffic: TrafficKeys,
+    /// Settings of the SUT.
+    #[serde(default)]
+    pub sut: SutKeys,
+    /// The phases, in order. What a phase opens, closes and sends is independent of each other.
+    #[serde(rename = "phase")]
+    pub phases: Vec<PhaseKeys>,
+    /// An impaired network between SUT and generator, for testing the harness itself: one frame in
+    /// so many is hit. Absent, the network is perfect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultKeys>,
+    /// Limits that values of the summary must keep for the run to pass. The key is the quoted path
+    /// of the value: `"ledger.lost" = { max = 0 }`.
+    #[serde(default)]
+    pub pass: BTreeMap<String, Limit>,
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+/// Servers and cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopologyKeys {
+    /// The traffic generator.
+    pub generators: GeneratorKeys,
+    /// The system under test.
+    pub sut: SutTopologyKeys,
+}
+
+/// The traffic generator.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GeneratorKeys {
+    /// Generator servers.
+    pub servers: u16,
+    /// Cores of each generator server.
+    pub cores: u16,
+}
+
+impl Default for GeneratorKeys {
+    fn default() -> Self {
+        GeneratorKeys { servers: 1, cores: 1 }
+    }
+}
+
+/// The system under test.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SutTopologyKeys {
+    /// Which system. This version has `krononat` and `forwarder`.
+    pub kind: SutKind,
+    /// Servers of the SUT.
+    pub servers: u16,
+    /// Cores of each server.
+    pub cores: u16,
+}
+
+impl Default for SutTopologyKeys {
+    fn default() -> Self {
+        SutTopologyKeys { kind: SutKind::Krononat, servers: 1, cores: 1 }
+    }
+}
+
+/// What is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrafficKeys {
+    /// Frame sizes, L2 with FCS, 64 to 1,518 bytes. A preset: `"imix-7-4-1"` (7x64, 4x594,
+    /// 1x1518, mean 361.83) or `"imix-278"` (67x64, 28x570, 5x1518, mean 278.38). Or one size:
+    /// `64`. Or an RFC 6985 string in the order sent, a = 64, b = 128, c = 256, d = 512,
+    /// e = 1024, f = 1280, g = 1518: `"aaag"`. Or `{ sizes = [64, 1518], weights = [9, 1] }`.
+    #[serde(default = "default_genome")]
+    pub genome: Genome,
+    /// Connections of the population, all cores. Filling phases open connections up to it.
+    pub connections: u64,
+    /// Shares of packets in each direction; they sum to 1.
+    #[serde(default)]
+    pub direction: DirectionKeys,
+    /// Shares of connections of each protocol; they sum to 1.
+    #[serde(default)]
+    pub protocol: ProtocolKeys,
+    /// Subscribers (inside addresses), all cores; rounded up so that each pair of SUT core and
+    /// generator core has a power of two. Default: connections ÷ 63, as in FD.io CSIT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscribers: Option<u64>,
+    /// A packet is on time when it comes back this long after its planned instant, else late.
+    #[serde(default = "default_deadline")]
+    pub deadline: Duration,
+    /// How long the generator listens after the last packet of a phase; what is not back by then is
+    /// lost. At least the deadline.
+    #[serde(default = "default_drain")]
+    pub drain: Duration,
+    /// Frames a generator core plans as one burst, 1 to 32.
+    #[serde(default = "default_batch")]
+    pub batch: u32,
+    /// Packets per second in place of the `rate` of every phase that has one; meant for `--set`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_pps: Option<f64>,
+}
+
+fn default_genome() -> Genome {
+    Genome::Name("imix-7-4-1".to_owned())
+}
+
+fn default_deadline() -> Duration {
+    Duration(100_000_000)
+}
+
+fn default_drain() -> Duration {
+    Duration(500_000_000)
+}
+
+fn default_batch() -> u32 {
+    32
+}
+
+/// Shares of packets in each direction; they sum to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DirectionKeys {
+    /// From subscribers to the internet.
+    pub up: f64,
+    /// From the internet to subscribers.
+    pub down: f64,
+}
+
+impl Default for DirectionKeys {
+    fn default() -> Self {
+        DirectionKeys { up: 0.5, down: 0.5 }
+    }
+}
+
+/// Shares of connections of each protocol; they sum to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProtocolKeys {
+    /// UDP.
+    pub udp: f64,
+    /// TCP.
+    pub tcp: f64,
+}
+
+impl Default for ProtocolKeys {
+    fn default() -> Self {
+        ProtocolKeys { udp: 0.5, tcp: 0.5 }
+    }
+}
+
+/// Settings of the SUT.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SutKeys {
+    /// External ports reserved for each subscriber, a power of two up to 32,768. Bounds the
+    /// connections of a subscriber, closed ones included until their timer ends.
+    pub port_block: u32,
+    /// Connections each SUT core has room for. Default: what the phases need, plus a quarter,
+    /// rounded up to a power of two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_entries: Option<u64>,
+    /// Idle time after which a connection is forgotten.
+    pub timers: TimerKeys,
+}
+
+impl Default for SutKeys {
+    fn default() -> Self {
+        SutKeys { port_block: 64, table_entries: None, timers: TimerKeys::default() }
+    }
+}
+
+/// Idle time after which a connection is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimerKeys {
+    /// UDP (RFC 4787 REQ-5 recommends 5 minutes).
+    pub udp: Duration,
+    /// Established TCP (RFC 5382 REQ-5: at least 2 hours 4 minutes).
+    pub tcp_established: Duration,
+    /// TCP that is opening or closing (RFC 5382 REQ-5: at least 4 minutes).
+    pub tcp_transitory: Duration,
+    /// ICMP queries (RFC 5508 REQ-2: at least 60 seconds).
+    pub icmp: Duration,
+}
+
+impl Default for TimerKeys {
+    fn default() -> Self {
+        TimerKeys {
+            udp: Duration(300_000_000_000),
+            tcp_established: Duration(7_440_000_000_000),
+            tcp_transitory: Duration(240_000_000_000),
+            icmp: Duration(60_000_000_000),
+        }
+    }
+}
+
+/// One phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PhaseKeys {
+    /// Name, unique; `--set phase.NAME.rate=5Mpps` uses it.
+    pub name: String,
+    /// Packets sent over the connections held, both directions: `"max"`, `"10Mpps"`, or `"40Gbps"`
+    /// on the wire (L1: mean frame + 20 bytes of preamble and gap). Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<PacketRate>,
+    /// Not available in this version; use `rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Connections opened per second.
+    #[serde(default = "none_per_second")]
+    pub open: PerSecond,
+    /// Connections closed per second.
+    #[serde(default = "none_per_second")]
+    pub close: PerSecond,
+    /// How long the phase lasts. Absent, the phase fills: it ends when `count` are held.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
+    /// Connections held at which a filling phase ends. Default: `traffic.connections`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Not available in this version: instant of `inject`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Duration>,
+    /// Not available in this version: a fault injected into a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<BTreeMap<String, String>>,
+}
+
+fn none_per_second() -> PerSecond {
+    PerSecond(0.0)
+}
+
+/// An impaired network between SUT and generator. Each share is one frame in so many: `"1/1000"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultKeys {
+    /// Seed of the choice of frames. Default: the scenario's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Frames that vanish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop: Option<OneIn>,
+    /// Frames that arrive twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<OneIn>,
+    /// Frames held back while many others pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<OneIn>,
+    /// Frames held back until the next one has passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reorder: Option<OneIn>,
+    /// Frames with a flipped bit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<OneIn>,
+    /// Frames with another source port than the SUT gave them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mistranslate: Option<OneIn>,
+    /// Frames with another destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub misdeliver: Option<OneIn>,
+    /// Frames handed to another core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub misroute: Option<OneIn>,
+}

@@ -1,0 +1,363 @@
+//! From keys to a plan: fill what is not written, refuse what cannot work.
+
+use super::address;
+use super::demand::Demand;
+use super::document::{Places, part};
+use super::keys::{FaultKeys, Keys, PhaseKeys, TimerKeys};
+use super::{RunOptions, SCHEMA, Scenario};
+use crate::error::Diagnostic;
+use crate::judge::METRICS;
+use crate::plan::{self, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan};
+use crate::plan::{Timers, Topology, Traffic, Until};
+use crate::summary::LAYER;
+
+/// Most servers of a role, and most cores of a server.
+const SERVERS_MAX: u16 = 64;
+const CORES_MAX: u16 = 128;
+/// Most generator cores: a probe has 12 bits to name the one that sent it.
+const GENERATORS_MAX: u32 = 1 << 12;
+/// Most connections of one generator core: a probe has 28 bits to name one.
+const CONNECTIONS_PER_CORE_MAX: u64 = 1 << 28;
+/// Most frames of a batch: one burst.
+const BATCH_MAX: u32 = 32;
+/// Most phases, and most repetitions.
+const PHASES_MAX: usize = 100;
+const REPEAT_MAX: u32 = 10_000;
+/// Largest seed: the largest integer of TOML.
+const SEED_MAX: u64 = i64::MAX as u64;
+/// How far shares may miss their sum of 1: more than rounding of decimals, less than a typing error.
+const SHARE_ERROR_MAX: f64 = 1e-6;
+
+/// Keys with the places they were written at.
+struct Check<'a> {
+    keys: &'a Keys,
+    places: &'a Places,
+}
+
+pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan, Diagnostic> {
+    let check = Check { keys: &scenario.keys, places: &scenario.places };
+    let keys = check.keys;
+    if keys.schema != SCHEMA {
+        let problem = format!("version {} is not known", keys.schema);
+        return Err(check.refuse("schema", problem).expected(SCHEMA.to_string()));
+    }
+    if keys.question.trim().is_empty() {
+        return Err(check.refuse("question", "empty").expected("what the run is to find out"));
+    }
+    let seed = options.seed.unwrap_or(keys.seed);
+    if seed > SEED_MAX {
+        let problem = format!("{seed} is too large");
+        return Err(check.refuse("seed", problem).expected(format!("at most {SEED_MAX}")));
+    }
+    let repeat = options.repeat.unwrap_or(1);
+    if !(1..=REPEAT_MAX).contains(&repeat) {
+        let problem = format!("{repeat} repetitions");
+        return Err(check.refuse("--repeat", problem).expected(format!("1 to {REPEAT_MAX}")));
+    }
+    let topology = check.topology()?;
+    let traffic = check.traffic(&topology)?;
+    let phases = check.phases(&traffic)?;
+    let timers = check.timers()?;
+    let demand = Demand::of(&phases, &timers, traffic.udp_share);
+    check.phases_make_sense(&phases, &demand, &timers, traffic.udp_share)?;
+    check.connections_per_core(&topology, &demand)?;
+    Ok(Plan {
+        schema: plan::SCHEMA,
+        question: keys.question.clone(),
+        scenario: scenario.name.clone(),
+        scenario_hash: scenario.hash.clone(),
+        seed,
+        testbed: options.testbed.clone(),
+        repeat,
+        addresses: address::derive(keys, check.places, &topology, demand.tracked_peak)?,
+        sut: SutPlan { table_entries: check.table_entries(&topology, &demand)?, timers },
+        topology,
+        traffic,
+        phases,
+        faults: keys.faults.as_ref().map(|faults| check.faults(faults, seed)).transpose()?,
+        pass: check.pass()?,
+    })
+}
+
+impl Check<'_> {
+    fn refuse(&self, key: &str, problem: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(self.places.of(key), key, problem)
+    }
+
+    fn topology(&self) -> Result<Topology, Diagnostic> {
+        let (generators, sut) = (self.keys.topology.generators, self.keys.topology.sut);
+        let limits = [
+            ("topology.generators.servers", generators.servers, SERVERS_MAX),
+            ("topology.generators.cores", generators.cores, CORES_MAX),
+            ("topology.sut.servers", sut.servers, SERVERS_MAX),
+            ("topology.sut.cores", sut.cores, CORES_MAX),
+        ];
+        for (key, found, max) in limits {
+            if found == 0 || found > max {
+                let error = self.refuse(key, format!("{found} is out of range"));
+                return Err(error.expected(format!("1 to {max}")));
+            }
+        }
+        if !matches!(sut.kind, SutKind::Krononat | SutKind::Forwarder) {
+            let problem = format!("`{}` is not available in this version", sut.kind);
+            return Err(self
+                .refuse("topology.sut.kind", problem)
+                .expected("krononat or forwarder"));
+        }
+        let topology = Topology {
+            generator_servers: generators.servers,
+            generator_cores: generators.cores,
+            sut_servers: sut.servers,
+            sut_cores: sut.cores,
+            sut_kind: sut.kind,
+        };
+        if topology.generators() > GENERATORS_MAX {
+            let problem = format!("{} generator cores", topology.generators());
+            let error = self.refuse("topology.generators", problem);
+            return Err(error.expected(format!("at most {GENERATORS_MAX} on all servers")));
+        }
+        Ok(topology)
+    }
+
+    fn traffic(&self, topology: &Topology) -> Result<Traffic, Diagnostic> {
+        let keys = &self.keys.traffic;
+        let sizes = keys.genome.sequence();
+        let sizes = sizes.map_err(|error| self.refuse("traffic.genome", error.to_string()))?;
+        let pairs = topology.pairs();
+        if keys.connections < pairs {
+            let found = format!("{} connections", keys.connections);
+            let error = self.refuse("traffic.connections", found);
+            return Err(error.expected(format!(
+                "at least {pairs}, one for each pair of a SUT core and a generator core"
+            )));
+        }
+        self.shares("traffic.direction", [keys.direction.up, keys.direction.down])?;
+        self.shares("traffic.protocol", [keys.protocol.udp, keys.protocol.tcp])?;
+        if !(1..=BATCH_MAX).contains(&keys.batch) {
+            let error = self.refuse("traffic.batch", format!("{} frames", keys.batch));
+            return Err(error.expected(format!("1 to {BATCH_MAX}")));
+        }
+        if keys.deadline.0 == 0 {
+            return Err(self.refuse("traffic.deadline", "0s").expected("a time above 0"));
+        }
+        if keys.drain < keys.deadline {
+            let problem = format!("{} ends before the deadline of {}", keys.drain, keys.deadline);
+            return Err(self
+                .refuse("traffic.drain", problem)
+                .remedy("Set traffic.drain to at least traffic.deadline."));
+        }
+        let sum: f64 = sizes.iter().map(|&size| f64::from(size)).sum();
+        Ok(Traffic {
+            genome: keys.genome.name(),
+            genome_layer: LAYER.to_owned(),
+            mean_frame_bytes: sum / sizes.len() as f64,
+            sizes,
+            connections: keys.connections,
+            up_share: keys.direction.up,
+            udp_share: keys.protocol.udp,
+            deadline_ns: keys.deadline.0,
+            drain_ns: keys.drain.0,
+            batch: keys.batch,
+        })
+    }
+
+    fn shares(&self, key: &str, shares: [f64; 2]) -> Result<(), Diagnostic> {
+        let [a, b] = shares;
+        let sound = shares.iter().all(|share| (0.0..=1.0).contains(share));
+        if sound && (a + b - 1.0).abs() <= SHARE_ERROR_MAX {
+            return Ok(());
+        }
+        let error = self.refuse(key, format!("shares {a} and {b} sum to {}", a + b));
+        Err(error.expected("two shares from 0 to 1 that sum to 1"))
+    }
+
+    fn timers(&self) -> Result<Timers, Diagnostic> {
+        let TimerKeys { udp, tcp_established, tcp_transitory, icmp } = self.keys.sut.timers;
+        let all = [
+            ("udp", udp),
+            ("tcp_established", tcp_established),
+            ("tcp_transitory", tcp_transitory),
+            ("icmp", icmp),
+        ];
+        if let Some((name, _)) = all.iter().find(|(_, timer)| timer.0 == 0) {
+            let error = self.refuse(&format!("sut.timers.{name}"), "0s");
+            return Err(error.expected("a time above 0"));
+        }
+        Ok(Timers {
+            udp_ns: udp.0,
+            tcp_established_ns: tcp_established.0,
+            tcp_transitory_ns: tcp_transitory.0,
+            icmp_ns: icmp.0,
+        })
+    }
+
+    fn phases(&self, traffic: &Traffic) -> Result<Vec<PhasePlan>, Diagnostic> {
+        let phases = &self.keys.phases;
+        if phases.is_empty() || phases.len() > PHASES_MAX {
+            let error = self.refuse("phase", format!("{} phases", phases.len()));
+            return Err(error.expected(format!("1 to {PHASES_MAX}")));
+        }
+        if let Some(pps) = self.keys.traffic.rate_pps.filter(|pps| !(0.0..=1e12).contains(pps)) {
+            let error = self.refuse("traffic.rate_pps", format!("{pps} is no rate"));
+            return Err(error.expected("packets per second, 0 to 1e12"));
+        }
+        let mut plans: Vec<PhasePlan> = Vec::with_capacity(phases.len());
+        for phase in phases {
+            if phase.name.is_empty() || plans.iter().any(|plan| plan.name == phase.name) {
+                let error = self.refuse(&phase_key(phase, "name"), format!("`{}`", phase.name));
+                return Err(error.expected("a name that no other phase has"));
+            }
+            plans.push(self.phase(phase, traffic)?);
+        }
+        Ok(plans)
+    }
+
+    fn phase(&self, phase: &PhaseKeys, traffic: &Traffic) -> Result<PhasePlan, Diagnostic> {
+        let refuse = |key, problem: &str| self.refuse(&phase_key(phase, key), problem);
+        if phase.search.is_some() {
+            return Err(refuse("search", "not available in this version").remedy("Use rate."));
+        }
+        for (key, given) in [("inject", phase.inject.is_some()), ("at", phase.at.is_some())] {
+            if given {
+                let problem = "fault injection into servers is not available in this version";
+                return Err(refuse(key, problem));
+            }
+        }
+        let rate = match (phase.rate, self.keys.traffic.rate_pps) {
+            (None, _) => Rate::None,
+            (Some(_), Some(pps)) => Rate::Pps(pps),
+            (Some(rate), None) => rate.pps(traffic.mean_frame_bytes).map_or(Rate::Max, Rate::Pps),
+        };
+        let (open_per_s, close_per_s) = (phase.open.0, phase.close.0);
+        let until = match (phase.duration, phase.count) {
+            (Some(duration), None) if duration.0 > 0 => Until::For(duration.0),
+            (Some(_), None) => return Err(refuse("for", "0s").expected("a time above 0")),
+            (Some(_), Some(_)) => {
+                return Err(refuse("count", "a phase ends by `for` or by `count`, not by both"));
+            }
+            (None, count) => {
+                if open_per_s <= close_per_s {
+                    return Err(self.refuse(&phase_key(phase, "for"), "missing").remedy(
+                        "A phase that opens no more than it closes never fills; say how long it \
+                         lasts, such as for = \"10s\".",
+                    ));
+                }
+                let held = count.unwrap_or(traffic.connections);
+                if held == 0 || held > traffic.connections {
+                    let error = refuse("count", &format!("{held} connections"));
+                    return Err(error.expected(format!("1 to {}", traffic.connections)));
+                }
+                Until::Held(held)
+            }
+        };
+        // A rate of zero packets is no rate.
+        let rate = if rate == Rate::Pps(0.0) { Rate::None } else { rate };
+        Ok(PhasePlan { name: phase.name.clone(), open_per_s, close_per_s, rate, until })
+    }
+
+    /// Traffic needs connections to run over, and connections need traffic to stay alive.
+    fn phases_make_sense(
+        &self,
+        phases: &[PhasePlan],
+        demand: &Demand,
+        timers: &Timers,
+        udp_share: f64,
+    ) -> Result<(), Diagnostic> {
+        let used = [
+            ("udp", timers.udp_ns, udp_share > 0.0),
+            ("tcp_established", timers.tcp_established_ns, udp_share < 1.0),
+        ];
+        for ((keys, phase), asked) in self.keys.phases.iter().zip(phases).zip(&demand.phases) {
+            if phase.rate != Rate::None && asked.held_before == 0.0 && phase.open_per_s == 0.0 {
+                let problem = "no connection is held that packets could use";
+                return Err(self
+                    .refuse(&phase_key(keys, "rate"), problem)
+                    .remedy("Put a phase with `open` and without `for` before it."));
+            }
+            for (timer, ns, used) in used {
+                if used && asked.idle_s * 1e9 > ns as f64 {
+                    let idle_s = asked.idle_s;
+                    let problem = format!(
+                        "ends while connections are in use: in phase `{}` they stay idle for up \
+                         to {idle_s:.3} s",
+                        phase.name
+                    );
+                    return Err(self
+                        .refuse(&format!("sut.timers.{timer}"), problem)
+                        .remedy("Set a longer timer, fewer connections, or a faster phase."));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn connections_per_core(&self, to: &Topology, demand: &Demand) -> Result<(), Diagnostic> {
+        let per_core = demand.held_peak.div_ceil(u64::from(to.generators()));
+        if per_core <= CONNECTIONS_PER_CORE_MAX {
+            return Ok(());
+        }
+        let error = self.refuse("traffic.connections", format!("{per_core} per generator core"));
+        Err(error.expected(format!("at most {CONNECTIONS_PER_CORE_MAX}; take more cores")))
+    }
+
+    fn table_entries(&self, topology: &Topology, demand: &Demand) -> Result<u64, Diagnostic> {
+        let needed = demand.tracked_peak.div_ceil(u64::from(topology.suts()));
+        match self.keys.sut.table_entries {
+            None => Ok((needed + needed / 4).next_power_of_two()),
+            Some(entries) if entries >= needed => Ok(entries),
+            Some(entries) => {
+                let error = self.refuse("sut.table_entries", format!("{entries} are too few"));
+                Err(error.expected(format!(
+                    "at least {needed} on each SUT core, closed connections included until their \
+                     timers end"
+                )))
+            }
+        }
+    }
+
+    fn faults(&self, keys: &FaultKeys, seed: u64) -> Result<Faults, Diagnostic> {
+        let seed = keys.seed.unwrap_or(seed);
+        if seed > SEED_MAX {
+            let error = self.refuse("faults.seed", format!("{seed} is too large"));
+            return Err(error.expected(format!("at most {SEED_MAX}")));
+        }
+        let FaultKeys { drop, duplicate, delay, reorder, corrupt, .. } = *keys;
+        let FaultKeys { mistranslate, misdeliver, misroute, .. } = *keys;
+        Ok(Faults {
+            seed,
+            drop,
+            duplicate,
+            delay,
+            reorder,
+            corrupt,
+            mistranslate,
+            misdeliver,
+            misroute,
+        })
+    }
+
+    fn pass(&self) -> Result<Vec<Criterion>, Diagnostic> {
+        let mut criteria = Vec::new();
+        for (name, limit) in &self.keys.pass {
+            let key = format!("pass.{}", part(name));
+            if !METRICS.contains(&name.as_str()) {
+                return Err(self.refuse(&key, "no value of the summary").among(name, METRICS));
+            }
+            let ends: Vec<f64> = [limit.min, limit.max].into_iter().flatten().collect();
+            if ends.is_empty() || ends.iter().any(|end| end.is_nan()) {
+                return Err(self.refuse(&key, "no limit").expected("min, max or both"));
+            }
+            if let (Some(min), Some(max)) = (limit.min, limit.max)
+                && min > max
+            {
+                return Err(self.refuse(&key, format!("min {min} is above max {max}")));
+            }
+            criteria.push(Criterion { name: name.clone(), min: limit.min, max: limit.max });
+        }
+        Ok(criteria)
+    }
+}
+
+fn phase_key(phase: &PhaseKeys, key: &str) -> String {
+    format!("phase.{}.{key}", part(&phase.name))
+}

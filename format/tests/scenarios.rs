@@ -1,0 +1,295 @@
+//! Scenarios from text to plan: those shipped, those that are wrong, and those that are noise.
+
+use format::plan::{Rate, Testbed, Until};
+use format::scenario::Demand;
+use format::{Plan, RunOptions, Scenario};
+use proptest::prelude::*;
+
+const SHIPPED: [(&str, &str); 3] = [
+    ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
+    ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
+    ("scenarios/churn.toml", include_str!("../../scenarios/churn.toml")),
+];
+
+fn plan(source: &str, file: &str, overrides: &[(&str, &str)]) -> Result<Plan, String> {
+    Scenario::with_overrides(source, file, overrides)
+        .and_then(|scenario| scenario.resolve(&RunOptions::default()))
+        .map_err(|error| error.to_string())
+}
+
+fn imix(overrides: &[(&str, &str)]) -> Result<Plan, String> {
+    plan(SHIPPED[0].1, SHIPPED[0].0, overrides)
+}
+
+/// The message that imix gives with `from` replaced by `to`.
+fn wrong(from: &str, to: &str) -> String {
+    let source = SHIPPED[0].1.replacen(from, to, 1);
+    assert_ne!(source, SHIPPED[0].1, "`{from}` is not in imix.toml");
+    plan(&source, "imix.toml", &[]).expect_err(to)
+}
+
+#[test]
+fn every_shipped_scenario_resolves_and_its_plan_survives_the_file() {
+    for (file, source) in SHIPPED {
+        let plan = plan(source, file, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let text = plan.to_toml();
+        let read = Plan::from_toml(&text).unwrap_or_else(|error| panic!("{file}: {error}\n{text}"));
+        assert_eq!(read, plan, "{file}");
+        assert_eq!(read.hash(), plan.hash(), "{file}");
+        assert!(plan.question.ends_with('?'), "{file}: {}", plan.question);
+    }
+}
+
+#[test]
+fn no_shipped_scenario_is_forgotten_here() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+    let files = std::fs::read_dir(folder).expect("the scenarios");
+    let tomls = files.filter(|file| {
+        file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|e| e == "toml"))
+    });
+    assert_eq!(tomls.count(), SHIPPED.len());
+}
+
+#[test]
+fn imix_is_what_its_comments_say() {
+    let plan = imix(&[]).expect("imix");
+    assert_eq!(plan.scenario, "imix");
+    assert_eq!((plan.seed, plan.repeat, &plan.testbed), (24301, 1, &Testbed::Embedded));
+    assert_eq!((plan.addresses.subscribers_per_pair, plan.addresses.port_block), (16_384, 64));
+    assert_eq!(plan.traffic.sizes.len(), 12);
+    assert_eq!(plan.phases[0].until, Until::Held(1_032_192));
+    assert_eq!((plan.phases[0].rate, plan.phases[0].open_per_s), (Rate::None, 1e6));
+    assert_eq!(plan.phases[1].until, Until::For(10_000_000_000));
+    assert_eq!(plan.phases[1].rate, Rate::Max);
+    assert_eq!(plan.sut.table_entries, 1 << 21);
+    assert_eq!(plan.pass.len(), 4);
+}
+
+#[test]
+fn churn_is_what_its_comments_say() {
+    let plan = plan(SHIPPED[2].1, SHIPPED[2].0, &[]).expect("churn");
+    let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
+    assert_eq!((demand.held_peak, demand.tracked_peak), (462_144, 622_144));
+    assert_eq!(plan.addresses.subscribers_per_pair, 8192);
+}
+
+#[test]
+fn overrides_replace_what_is_written() {
+    let plan = imix(&[
+        ("traffic.connections", "64_512"),
+        ("phase.steady.rate", "5Mpps"),
+        ("phase.fill.open", "2M/s"),
+        ("topology.sut.cores", "2"),
+        ("sut.timers.udp", "1min"),
+        ("pass.\"ledger.late\".max", "3"),
+    ])
+    .expect("valid overrides");
+    assert_eq!(plan.traffic.connections, 64_512);
+    assert_eq!((plan.phases[0].open_per_s, plan.phases[1].rate), (2e6, Rate::Pps(5e6)));
+    assert_eq!((plan.topology.sut_cores, plan.sut.timers.udp_ns), (2, 60_000_000_000));
+    assert_eq!(plan.addresses.subscribers_per_pair, 512);
+    assert!(plan.pass.iter().any(|c| c.name == "ledger.late" && c.max == Some(3.0)));
+    assert_ne!(plan.scenario_hash, imix(&[]).expect("imix").scenario_hash);
+
+    let plan = imix(&[("traffic.rate_pps", "5e6"), ("traffic.genome", "64")]).expect("valid");
+    assert_eq!((plan.phases[0].rate, plan.phases[1].rate), (Rate::None, Rate::Pps(5e6)));
+    assert_eq!(plan.traffic.sizes, [64]);
+}
+
+#[test]
+fn a_wrong_override_is_named() {
+    let error = |path: &str, value: &str| imix(&[(path, value)]).expect_err(path);
+    assert_eq!(
+        error("traffic.conections", "5"),
+        "--set traffic.conections=5: traffic.conections: unknown key; \
+         did you mean \"connections\"?"
+    );
+    assert_eq!(
+        error("phase.stedy.rate", "max"),
+        "--set phase.stedy.rate=max: phase.stedy.rate: no phase is named `stedy`; \
+         did you mean \"steady\"?"
+    );
+    for (path, value, part) in [
+        ("phase.steady.rate", "5", "expected \"max\", packets per second"),
+        ("traffic.connections", "0", "--set traffic.connections=0: traffic.connections: 0 conn"),
+        ("traffic.connections", "many", "invalid type: string \"many\""),
+        ("traffic", "5", "--set traffic=5: traffic: invalid type"),
+        ("phase", "5", "--set phase=5: phase: invalid type"),
+        ("phase.steady", "5", "expected the name of one of them"),
+        ("seed.x", "5", "`seed` has a value and no keys"),
+        ("a = 1\nb", "5", "no path of a key"),
+        ("", "5", "no path of a key"),
+        ("traffic.genome", "{ sizes = [64] }", "tables and lists cannot be set"),
+    ] {
+        let error = error(path, value);
+        assert!(error.starts_with("--set ") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn wrong_keys_are_told_the_nearest() {
+    assert_eq!(
+        wrong("connections =", "conections ="),
+        "imix.toml:13: traffic.conections: unknown key; did you mean \"connections\"?"
+    );
+    assert_eq!(
+        wrong("sut = { kind", "sut = { knd"),
+        "imix.toml:7: topology.sut.knd: unknown key; did you mean \"kind\"?"
+    );
+    assert_eq!(
+        wrong("kind = \"krononat\"", "kind = \"kronomat\""),
+        "imix.toml:7: topology.sut.kind: `kronomat` is not known; did you mean \"krononat\"?"
+    );
+    assert_eq!(
+        wrong("\"ledger.lost\"", "\"ledger.losses\""),
+        "imix.toml:33: pass.\"ledger.losses\": no value of the summary; did you mean \"ledger.lost\"?"
+    );
+    let unquoted = wrong("\"ledger.lost\"", "ledger.lost");
+    assert!(unquoted.contains("Quote the path of a value"), "{unquoted}");
+}
+
+#[test]
+fn wrong_values_are_told_what_was_expected() {
+    for (from, to, message) in [
+        ("schema = 1", "schema = 2", "imix.toml:1: schema: version 2 is not known; expected 1"),
+        (
+            "open = \"1M/s\"",
+            "open = 5",
+            "imix.toml:20: phase.fill.open: invalid type: integer `5`, \
+          expected a number per second such as \"1M/s\"",
+        ),
+        ("\"1M/s\"", "\"1M\"", "imix.toml:20: phase.fill.open: `1M` is not understood; expected"),
+        ("\"10s\"", "\"10\"", "imix.toml:27: phase.steady.for: `10` is not understood"),
+        ("imix-7-4-1\"\n", "imix\"\n", "imix.toml:11: traffic.genome: `imix` is no size mix"),
+        ("\"imix-7-4-1\"\n", "63\n", "traffic.genome: 63 bytes is no frame size"),
+        ("\"imix-7-4-1\"\n", "\"aj\"\n", "traffic.genome: letter `j` of RFC 6985 means 16,000"),
+        ("\"imix-7-4-1\"\n", "{ sizes = [64], weight = [1] }\n", "did you mean \"weights\"?"),
+        ("up = 0.5", "up = 0.6", "imix.toml:14: traffic.direction: shares 0.6 and 0.5 sum to 1.1"),
+        ("1_032_192", "0", "imix.toml:13: traffic.connections: 0 connections; expected at least 1"),
+        ("1_032_192", "-1", "expected a whole number, 0 to 2^63 - 1"),
+        ("cores = 1 }\nsut", "cores = 0 }\nsut", "imix.toml:6: topology.generators.cores: 0 is"),
+        ("\"krononat\"", "\"kernel\"", "`kernel` is not available in this version; expected"),
+        (
+            "rate = \"max\"",
+            "search = \"ndr\"",
+            "phase.steady.search: not available in this \
+          version\n  Use rate.",
+        ),
+        ("for = \"10s\"", "at = \"3s\"\nfor = \"10s\"", "fault injection into servers is not"),
+        ("for = \"10s\"", "", "imix.toml:23: phase.steady.for: missing"),
+        (
+            "name = \"fill\"\nopen = \"1M/s\"",
+            "name = \"fill\"\nfor = \"1s\"",
+            "imix.toml:25: phase.steady.rate: no connection is held",
+        ),
+        (
+            "\"1M/s\"",
+            "\"1k/s\"",
+            "sut.timers.udp: ends while connections are in use: in phase \
+          `fill` they stay idle for up to 1032.192 s",
+        ),
+        (
+            "name = \"steady\"",
+            "name = \"fill\"",
+            "phase.fill.name: `fill`; expected a name that no",
+        ),
+        ("question =", "# question =", "question: missing; it has no default"),
+        ("{ max = 0 }", "{ max = 0, min = 1 }", "min 1 is above max 0"),
+        ("seed =", "seed = = ", "imix.toml:3: "),
+    ] {
+        let found = wrong(from, to);
+        assert!(found.contains(message), "wanted: {message}\nfound:  {found}");
+    }
+}
+
+#[test]
+fn more_connections_than_ports_or_addresses_are_refused() {
+    let ports = imix(&[("traffic.subscribers", "16000"), ("sut.port_block", "32")]);
+    let ports = ports.expect_err("524,288 ports");
+    assert!(ports.contains("Set sut.port_block = 64"), "{ports}");
+    assert!(imix(&[("traffic.subscribers", "16000"), ("sut.port_block", "64")]).is_ok());
+    let addresses = imix(&[("topology.sut.servers", "64"), ("topology.sut.cores", "100")]);
+    assert!(addresses.is_ok(), "{addresses:?}");
+    let addresses = imix(&[
+        ("topology.sut.servers", "64"),
+        ("topology.sut.cores", "100"),
+        ("topology.generators.cores", "128"),
+        ("topology.generators.servers", "8"),
+        ("traffic.connections", "60_000_000"),
+        ("phase.fill.open", "60M/s"),
+    ]);
+    let addresses = addresses.expect_err("6,553,600 pairs");
+    assert!(addresses.contains("do not fit into the 4194304 addresses"), "{addresses}");
+    let table = imix(&[("sut.table_entries", "1_000_000")]).expect_err("too small a table");
+    assert!(table.contains("at least 1032192 on each SUT core"), "{table}");
+}
+
+#[test]
+fn resolving_is_pure_and_the_seed_is_part_of_the_plan() {
+    let scenario = Scenario::parse(SHIPPED[0].1, "imix.toml").expect("imix");
+    let resolve = |seed| {
+        let options = RunOptions { seed, ..RunOptions::default() };
+        scenario.resolve(&options).expect("imix").hash()
+    };
+    assert_eq!(resolve(None), resolve(Some(24301)));
+    assert_ne!(resolve(None), resolve(Some(24302)));
+    assert!(scenario.resolve(&RunOptions { seed: Some(u64::MAX), ..Default::default() }).is_err());
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    for deep in [
+        format!("{}a = 1", "a.".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+        format!("{}a = 1", "'a'.".repeat(60_000)),
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(60_000)),
+        format!("a = {}", "[\n".repeat(100_000)),
+    ] {
+        assert!(plan(&deep, "deep.toml", &[]).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn noise_never_panics(source in "\\PC{0,200}", path in "\\PC{0,20}", value in "\\PC{0,20}") {
+        let _ = plan(&source, "noise.toml", &[]);
+        let _ = imix(&[(&path, &value)]);
+    }
+
+    #[test]
+    fn mutations_never_panic(
+        which in 0..SHIPPED.len(),
+        at in any::<prop::sample::Index>(),
+        cut in 0usize..12,
+        paste in "[a-z0-9.=\"{}\\[\\]\n-]{0,12}",
+    ) {
+        let mut chars: Vec<char> = SHIPPED[which].1.chars().collect();
+        let start = at.index(chars.len());
+        let end = (start + cut).min(chars.len());
+        chars.splice(start..end, paste.chars());
+        let source: String = chars.into_iter().collect();
+        if let Err(error) = plan(&source, "mutated.toml", &[]) {
+            prop_assert!(error.starts_with("mutated.toml"), "{}", error);
+        }
+    }
+
+    #[test]
+    fn any_number_in_any_place_is_judged(
+        key in prop::sample::select(vec![
+            "traffic.connections", "traffic.rate_pps", "traffic.subscribers", "traffic.batch",
+            "topology.sut.cores", "topology.generators.servers", "sut.port_block", "seed",
+            "sut.table_entries", "phase.fill.count", "traffic.genome", "traffic.direction.up",
+        ]),
+        value in prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()),
+            any::<u64>().prop_map(|n| n.to_string()),
+            any::<f64>().prop_map(|x| format!("{x:?}")),
+            Just("nan".to_owned()), Just("inf".to_owned()), Just("0".to_owned()),
+        ],
+    ) {
+        if let Ok(plan) = imix(&[(key, &value)]) {
+            prop_assert_eq!(Plan::from_toml(&plan.to_toml()).ok(), Some(plan));
+        }
+    }
+}
