@@ -61,6 +61,19 @@ impl Bucket {
         self.filter & filter_bit(tag) != 0
     }
 
+    /// Lanes whose entry is a guest.
+    #[inline]
+    pub(crate) fn guest_lanes(&self) -> impl Iterator<Item = u8> + use<> {
+        let guests = self.guests;
+        (0..LANES as u8).filter(move |lane| guests & (1 << lane) != 0)
+    }
+
+    /// The count of entries away and the filter, for tests to audit.
+    #[cfg(test)]
+    pub(crate) fn away(&self) -> (u8, u32) {
+        (self.away, self.filter)
+    }
+
     /// A lane without entry.
     #[inline]
     pub(crate) fn free_lane(&self) -> Option<u8> {

@@ -1,6 +1,7 @@
 //! Expiry: the table is walked a few buckets at a time, and only what is due is looked at.
 
 use super::Table;
+use super::insert::send_home;
 use dataplane::cpu;
 
 /// What becomes of an entry whose time has come.
@@ -20,6 +21,8 @@ impl Table {
     /// whose expiry is at or before tick `now`; its record need not be touched otherwise. Returns
     /// the number of entries removed.
     ///
+    /// On the way, guests whose home has room again go home.
+    ///
     /// Ticks are compared the nearer way round: an expiry lies less than 32,768 ticks ahead, and a
     /// round must be done before a due entry is that far behind.
     pub fn sweep(
@@ -33,9 +36,7 @@ impl Table {
         for _ in 0..buckets.min(count as usize) {
             let at = self.cursor;
             self.cursor = if at + 1 == count { 0 } else { at + 1 };
-            if let Some(next) = self.buckets.get((at + AHEAD) as usize) {
-                cpu::prefetch(next);
-            }
+            self.approach(at);
             let mut due = self.buckets[at as usize].due(now);
             while due != 0 {
                 let lane = due.trailing_zeros() as u8;
@@ -46,7 +47,26 @@ impl Table {
                     Verdict::Keep(expiry) => bucket.set_expiry(lane, expiry),
                 }
             }
+            for lane in self.buckets[at as usize].guest_lanes() {
+                send_home(&mut self.buckets, &self.places, at, lane);
+            }
         }
         before - self.len
+    }
+
+    /// Asks for what the visits after that of bucket `at` will touch: lines ahead, and the homes of
+    /// the guests in one that has come.
+    #[inline]
+    fn approach(&self, at: u32) {
+        let buckets = &*self.buckets;
+        if let Some(far) = buckets.get((at + 2 * AHEAD) as usize) {
+            cpu::prefetch(far);
+        }
+        if let Some(near) = buckets.get((at + AHEAD) as usize) {
+            for lane in near.guest_lanes() {
+                let home = self.places.other(at + AHEAD, near.tag(lane));
+                cpu::prefetch(&buckets[home as usize]);
+            }
+        }
     }
 }
