@@ -1,1 +1,24 @@
-//! analysis
+//! Records to statistics to plots and reports.
+//!
+//! [`load`] reads a run directory, [`stats`] holds the pure, seeded statistics, [`scaling`] and
+//! [`latency`] turn a summary and a histogram log into curves, [`warn`] says what a reader must know
+//! before using a figure, [`plot`] draws SVG and [`report`] writes one self-contained page.
+//!
+//! This crate measures nothing and changes no record: what it prints is in the run directory or
+//! computed from it by a documented formula. It depends on `format` alone, so a report can be made
+//! on a machine that has neither DPDK nor the device that was tested. Its callers are `krono`
+//! (warnings and terminal summary of a run, `krono report`) and the binary `krono-analysis`.
+
+#![forbid(unsafe_code)]
+
+pub mod comparable;
+pub mod figure;
+pub mod latency;
+pub mod load;
+pub mod plot;
+pub mod report;
+pub mod scaling;
+pub mod stats;
+pub mod warn;
+
+pub use load::Run;

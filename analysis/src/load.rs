@@ -1,0 +1,158 @@
+//! Reads a run directory (layout: see the report's documentation).
+//!
+//! `summary.json` is needed; everything else may be missing, and what is missing is noted, because a
+//! run that was interrupted leaves a partial directory that still deserves a report. A file that is
+//! there and cannot be read is an error, never skipped: half a record must not pass for a whole one.
+//! Every error names the file and what to do.
+
+use crate::latency::{self, LatencyLog};
+use format::sample::{Event, Sample, read_rows};
+use format::summary::SCHEMA;
+use format::{Host, Summary};
+use serde_json::Value;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Everything a run directory holds that reports use.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The directory.
+    pub dir: PathBuf,
+    /// `summary.json`.
+    pub summary: Summary,
+    /// `samples.csv`; empty if missing.
+    pub samples: Vec<Sample>,
+    /// `events.csv`; empty if missing.
+    pub events: Vec<Event>,
+    /// `host.json`, or the copy in the summary if missing.
+    pub host: Host,
+    /// Text of `plan.toml`.
+    pub plan: Option<String>,
+    /// `latency.hlog`.
+    pub latency: Option<LatencyLog>,
+    /// What was missing or partial, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Run {
+    /// A run of which only the summary is known.
+    pub fn from_summary(dir: impl Into<PathBuf>, summary: Summary) -> Run {
+        Run {
+            dir: dir.into(),
+            host: summary.host.clone(),
+            summary,
+            samples: Vec::new(),
+            events: Vec::new(),
+            plan: None,
+            latency: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Why a run directory could not be loaded.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The directory has no summary.
+    #[error("{}: no summary.json: not a run directory, or the run was killed before its end; \
+             name a directory that `krono run` printed", .0.display())]
+    NotARun(PathBuf),
+    /// The file system refused.
+    #[error("{}: {source}; check that the file can be read", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file that is not what its name says.
+    #[error("{}: {why}; the file is damaged or hand-edited: restore it or repeat the run",
+            path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What was found, with line where known.
+        why: String,
+    },
+    /// A summary of another schema.
+    #[error("{}: schema is `{found}`, this version reads `{SCHEMA}`; use the krono version that \
+             wrote it, or a newer one", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its `schema`.
+        found: String,
+    },
+}
+
+/// Loads the run in `dir`.
+///
+/// # Errors
+/// No summary, a summary of another schema, or a file that cannot be read or parsed.
+pub fn load(dir: &Path) -> Result<Run, LoadError> {
+    let summary = summary(dir)?;
+    let mut run = Run::from_summary(dir, summary);
+    if run.summary.run.interrupted {
+        run.notes.push("the run was interrupted: its files end early".to_owned());
+    }
+    match rows::<Sample>(dir, "samples.csv")? {
+        Some(samples) => run.samples = samples,
+        None => run.notes.push("samples.csv is missing: no rate over time".to_owned()),
+    }
+    match rows::<Event>(dir, "events.csv")? {
+        Some(events) => run.events = events,
+        None => run.notes.push("events.csv is missing: events are not marked".to_owned()),
+    }
+    if let Some((path, bytes)) = read(dir, "host.json")? {
+        run.host = serde_json::from_slice(&bytes).map_err(|e| malformed(&path, e))?;
+    }
+    if let Some((path, bytes)) = read(dir, "plan.toml")? {
+        run.plan = Some(String::from_utf8(bytes).map_err(|e| malformed(&path, e))?);
+    }
+    if let Some((path, bytes)) = read(dir, "latency.hlog")? {
+        run.latency = Some(latency::read_log(&bytes).map_err(|e| malformed(&path, e))?);
+    }
+    Ok(run)
+}
+
+fn summary(dir: &Path) -> Result<Summary, LoadError> {
+    let Some((path, bytes)) = read(dir, "summary.json")? else {
+        return Err(LoadError::NotARun(dir.to_owned()));
+    };
+    let value: Value = serde_json::from_slice(&bytes).map_err(|e| malformed(&path, e))?;
+    // Before the fields: those of another version would only give a confusing message.
+    match value.get("schema").and_then(Value::as_str) {
+        Some(SCHEMA) => {}
+        Some(found) => return Err(LoadError::Schema { path, found: found.to_owned() }),
+        None => return Err(malformed(&path, "no `schema`")),
+    }
+    // From the text again, not from the value: this way the message has line and column.
+    serde_json::from_slice(&bytes).map_err(|e| malformed(&path, e))
+}
+
+fn rows<T: serde::de::DeserializeOwned>(
+    dir: &Path,
+    name: &str,
+) -> Result<Option<Vec<T>>, LoadError> {
+    let Some((path, bytes)) = read(dir, name)? else { return Ok(None) };
+    read_rows(&bytes[..]).map(Some).map_err(|e| malformed(&path, e))
+}
+
+/// The file's path and content, `None` if there is no such file.
+fn read(dir: &Path, name: &str) -> Result<Option<(PathBuf, Vec<u8>)>, LoadError> {
+    let path = dir.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some((path, bytes))),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(source) => Err(LoadError::Io { path, source }),
+    }
+}
+
+fn malformed(path: &Path, why: impl ToString) -> LoadError {
+    LoadError::Malformed { path: path.to_owned(), why: why.to_string() }
+}

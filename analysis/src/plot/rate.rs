@@ -1,0 +1,189 @@
+//! Offered and forwarded rate over time, with phases and events.
+//!
+//! Rates are those the generator saw (black-box), summed over its cores; without samples of the
+//! generator, those of the SUT. Rows of one instant are those between two rows of the same core, so
+//! cores that publish a little apart still belong together.
+
+use super::axis::{self, Axis};
+use super::{BLUE, Label, ORANGE, Plot, RED, SOFT, Side, chart, draw, label, legend, shortened};
+use crate::{figure, stats};
+use format::sample::{Event, Role, Sample};
+use plotters::prelude::*;
+use std::collections::BTreeSet;
+
+/// Events beyond this are marked but not named.
+const NAMED_MAX: usize = 12;
+
+/// Rates of all cores at one instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instant {
+    /// End of the interval in seconds.
+    pub t_s: f64,
+    /// Phase.
+    pub phase: String,
+    /// Million packets per second offered.
+    pub offered_mpps: f64,
+    /// Million packets per second forwarded.
+    pub forwarded_mpps: f64,
+}
+
+/// The curve with its marks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Whose samples these are.
+    pub role: Role,
+    /// Sums over the cores, by time.
+    pub instants: Vec<Instant>,
+    /// Begin of each phase: seconds and name.
+    pub phases: Vec<(f64, String)>,
+    /// Other events: seconds and what happened.
+    pub events: Vec<(f64, String)>,
+}
+
+/// Sums samples by instant. `None` if there are none with finite numbers.
+pub fn series(samples: &[Sample], events: &[Event]) -> Option<Series> {
+    let usable = |sample: &&Sample| {
+        [sample.t_s, sample.offered_pps, sample.forwarded_pps].iter().all(|v| v.is_finite())
+    };
+    let has_gen = samples.iter().any(|sample| sample.role == Role::Gen);
+    let role = if has_gen { Role::Gen } else { Role::Sut };
+    let mut rows: Vec<&Sample> =
+        samples.iter().filter(|sample| sample.role == role).filter(usable).collect();
+    rows.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
+    let mut instants: Vec<Instant> = Vec::new();
+    let mut cores = BTreeSet::new();
+    for row in rows {
+        if instants.is_empty() || !cores.insert((row.server, row.core)) {
+            cores = BTreeSet::from([(row.server, row.core)]);
+            let (t_s, phase) = (row.t_s, row.phase.clone());
+            instants.push(Instant { t_s, phase, offered_mpps: 0.0, forwarded_mpps: 0.0 });
+        }
+        if let Some(instant) = instants.last_mut() {
+            instant.t_s = row.t_s;
+            instant.offered_mpps += row.offered_pps / 1e6;
+            instant.forwarded_mpps += row.forwarded_pps / 1e6;
+        }
+    }
+    if instants.is_empty() {
+        return None;
+    }
+    let (phases, events) = events
+        .iter()
+        .filter(|event| event.t_s.is_finite())
+        .partition::<Vec<&Event>, _>(|event| event.kind == "phase");
+    let words = |events: Vec<&Event>| events.iter().map(|e| (e.t_s, e.what.clone())).collect();
+    let mut series = Series { role, instants, phases: words(phases), events: words(events) };
+    if series.phases.is_empty() {
+        series.phases = phases_of(&series.instants);
+    }
+    Some(series)
+}
+
+/// Where the name of the phase changes.
+fn phases_of(instants: &[Instant]) -> Vec<(f64, String)> {
+    let mut phases: Vec<(f64, String)> = Vec::new();
+    for (i, instant) in instants.iter().enumerate() {
+        if phases.last().is_none_or(|(_, name)| *name != instant.phase) {
+            let begin_s = if i == 0 { 0.0 } else { instants[i - 1].t_s };
+            phases.push((begin_s, instant.phase.clone()));
+        }
+    }
+    phases
+}
+
+/// What is seen: range and median of the phase that forwards most.
+fn title(series: &Series) -> String {
+    let names: BTreeSet<&str> = series.instants.iter().map(|i| i.phase.as_str()).collect();
+    let of = |name: &str| -> Vec<f64> {
+        let phase = series.instants.iter().filter(|instant| instant.phase == name);
+        phase.map(|instant| instant.forwarded_mpps).collect()
+    };
+    let best = names
+        .into_iter()
+        .filter_map(|name| Some((stats::median(&of(name))?, name)))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let Some((median, name)) = best else { return "Rate over time".to_owned() };
+    let rates = of(name);
+    let end = |p| stats::quantile(&rates, p).map_or(String::new(), |v| figure::significant(v, 3));
+    format!(
+        "Phase “{}”: {} to {} Mpps forwarded, median {}",
+        shortened(name, 30),
+        end(0.0),
+        end(1.0),
+        figure::significant(median, 3)
+    )
+}
+
+/// Draws the curve.
+pub fn plot(series: &Series) -> Option<Plot> {
+    let last = series.instants.iter().map(|instant| instant.t_s).fold(0.0, f64::max);
+    let marks = series.phases.iter().chain(&series.events).map(|(t, _)| *t);
+    let end_s = marks.fold(last, f64::max);
+    let highest = series
+        .instants
+        .iter()
+        .map(|instant| instant.offered_mpps.max(instant.forwarded_mpps))
+        .fold(0.0, f64::max);
+    draw("rate", title(series), 360, |canvas| {
+        let source = match series.role {
+            Role::Gen => "forwarded and verified (black-box)",
+            Role::Sut => "forwarded (white-box)",
+        };
+        legend(canvas, &[(ORANGE, 6, "offered"), (BLUE, 2, source), (RED, 1, "event")])?;
+        let rates = axis::linear(highest * 1.05, 5);
+        let top = rates.range.end;
+        let mut x_ticks = axis::linear(end_s, 10).ticks;
+        x_ticks.retain(|tick| *tick <= end_s * 1.001);
+        let end_s = if end_s > 0.0 { end_s } else { 1.0 };
+        let mut chart = chart(
+            canvas,
+            Side {
+                axis: Axis { range: 0.0..end_s, ticks: x_ticks },
+                desc: "time (s)",
+                format: &|x| axis::tick(*x),
+                room: 44,
+                grid: false,
+            },
+            Side {
+                axis: rates,
+                desc: "rate, both directions (Mpps)",
+                format: &|y| axis::tick(*y),
+                room: 60,
+                grid: true,
+            },
+        )?;
+        let marks =
+            series.phases.iter().map(|mark| (mark, SOFT, 0)).chain(
+                series.events.iter().enumerate().map(|(i, mark)| (mark, RED, 1 + i as i32 % 3)),
+            );
+        for (i, ((t_s, what), color, row)) in marks.enumerate() {
+            let line = [(*t_s, 0.0), (*t_s, top)];
+            if color == SOFT {
+                chart.draw_series(DashedLineSeries::new(line, 2, 3, color.stroke_width(1)))?;
+            } else {
+                chart.draw_series(LineSeries::new(line, color.stroke_width(1)))?;
+            }
+            if i < NAMED_MAX {
+                let (x, y) = chart.backend_coord(&(*t_s, top));
+                let at = (x + 4, y + 8 + 15 * row);
+                label(canvas, &shortened(what, 32), at, Label { color, ..Label::default() })?;
+            }
+        }
+        // The offered curve is the wider one underneath, so that both show where they agree.
+        let curve = |rate: fn(&Instant) -> f64| -> Vec<(f64, f64)> {
+            series.instants.iter().map(|instant| (instant.t_s, rate(instant))).collect()
+        };
+        let curves = [
+            (curve(|i| i.offered_mpps), ORANGE.stroke_width(6), 5),
+            (curve(|i| i.forwarded_mpps), BLUE.stroke_width(2), 3),
+        ];
+        for (points, stroke, radius) in curves {
+            if let [point] = points[..] {
+                chart.draw_series([Circle::new(point, radius, stroke.filled())])?;
+            } else {
+                chart.draw_series(LineSeries::new(points, stroke))?;
+            }
+        }
+        Ok(())
+    })
+}

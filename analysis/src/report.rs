@@ -1,0 +1,293 @@
+//! One self-contained page per run, or one for several, and the run in one sentence.
+//!
+//! The page loads nothing from anywhere: style and plots are in it, and there is no script. All text
+//! of a run is escaped by the template. It adds no number of its own; where a value is missing it
+//! says so and why. Several runs go onto one page with a table that says of each whether it can be
+//! compared with the first. `krono report` and the binary of this crate call [`write`].
+
+mod answer;
+mod tables;
+mod text;
+
+pub use answer::answer;
+pub use text::text;
+
+use crate::load::{LoadError, Run, load};
+use crate::plot::{self, Plot};
+use crate::{comparable, figure, latency, scaling, warn};
+use askama::Template;
+use format::Summary;
+use format::summary::{Bound, Warning};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tables::{Cell, Row, Table};
+use thiserror::Error;
+
+/// Name of the page in a run directory.
+pub const PAGE: &str = "report.html";
+
+/// Why a report could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The run could not be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A page of no runs.
+    #[error("no run to report; name at least one run directory")]
+    NoRuns,
+    /// The template failed.
+    #[error("the page could not be rendered: {0}")]
+    Template(#[from] askama::Error),
+    /// The file system refused.
+    #[error("{}: {source}; check that the directory can be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page {
+    title: String,
+    plot_style: String,
+    overview: Option<Table>,
+    sections: Vec<Section>,
+}
+
+struct Section {
+    id: String,
+    run: String,
+    question: String,
+    answer: String,
+    /// `good`, `bad` or `doubtful`.
+    mood: &'static str,
+    badges: Vec<Badge>,
+    figures: Table,
+    plots: Vec<String>,
+    tables: Vec<Table>,
+}
+
+struct Badge {
+    text: String,
+    mood: &'static str,
+    why: String,
+}
+
+/// The page of one run.
+///
+/// # Errors
+/// The template's.
+pub fn render(run: &Run) -> Result<String, ReportError> {
+    render_all(std::slice::from_ref(run))
+}
+
+/// One page of several runs, in their order, opening with a table of all.
+///
+/// # Errors
+/// No runs, or the template's.
+pub fn render_all(runs: &[Run]) -> Result<String, ReportError> {
+    let first = runs.first().ok_or(ReportError::NoRuns)?;
+    let title = match runs {
+        [run] => question(&run.summary),
+        runs => format!("{}, first {}", figure::plural(runs.len(), "run"), first.summary.run.id),
+    };
+    let page = Page {
+        title,
+        plot_style: plot::style(),
+        overview: (runs.len() > 1).then(|| overview(runs)),
+        sections: runs.iter().enumerate().map(|(i, run)| section(i, run)).collect(),
+    };
+    Ok(page.render()?)
+}
+
+/// Loads the run in `dir` and writes its page and plots there; returns the path of the page. Each
+/// file appears whole or not at all.
+///
+/// # Errors
+/// The run cannot be read, or a file not be written.
+pub fn write(dir: &Path) -> Result<PathBuf, ReportError> {
+    let run = load(dir)?;
+    let page = render(&run)?;
+    for plot in plots(&run) {
+        replace(&dir.join(format!("{}.svg", plot.name)), &plot.document())?;
+    }
+    let path = dir.join(PAGE);
+    replace(&path, &page)?;
+    Ok(path)
+}
+
+/// Loads several runs and writes one page of all to `path`.
+///
+/// # Errors
+/// No runs, one that cannot be read, or a page that cannot be written.
+pub fn write_all(dirs: &[PathBuf], path: &Path) -> Result<(), ReportError> {
+    let runs = dirs.iter().map(|dir| load(dir)).collect::<Result<Vec<Run>, LoadError>>()?;
+    replace(path, &render_all(&runs)?)
+}
+
+/// Writes beside the file first, so that a reader never sees half of it.
+fn replace(path: &Path, text: &str) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Write { path: path.to_owned(), source };
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // Best effort: the error that matters is the one before.
+        let _ = fs::remove_file(&beside);
+    }
+    written.map_err(failed)
+}
+
+/// The plots of a run that have data.
+pub fn plots(run: &Run) -> Vec<Plot> {
+    let cores = scaling::balance(&run.summary.sut.cores);
+    let rate = plot::rate::series(&run.samples, &run.events);
+    let log = run.latency.as_ref();
+    let percentiles = match log.and_then(latency::all_cores) {
+        Some(histogram) => latency::curve(&histogram),
+        None => latency::curve_of_summary(&run.summary.latency_us),
+    };
+    let by_core: Vec<Vec<latency::Point>> =
+        log.map_or_else(Vec::new, |log| log.by_tag.values().map(latency::curve).collect());
+    [
+        cores.and_then(|balance| plot::cores::plot(&balance)),
+        rate.and_then(|series| plot::rate::plot(&series)),
+        plot::latency::plot(&percentiles, &by_core),
+        plot::drops::plot(&run.summary.sut.cores),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// All warnings of a run: those recorded, then those its data call for now.
+fn warnings(run: &Run) -> Vec<Warning> {
+    let mut all = run.summary.warnings.clone();
+    all.extend(warn::warnings(&run.summary, &run.samples));
+    all.extend(run.notes.iter().map(|note| Warning::new("partial", format!("{note}."))));
+    all
+}
+
+/// "not available" with the reason that the summary records for `field`.
+fn missing(summary: &Summary, field: &str) -> String {
+    let reason = summary.warnings.iter().find(|w| w.field.as_deref() == Some(field));
+    let reason = reason.map_or("no reason recorded", |w| warn::split_remedy(w).0);
+    format!("{}: {}", figure::MISSING, reason.trim_end_matches('.'))
+}
+
+fn question(summary: &Summary) -> String {
+    match summary.run.question.trim() {
+        "" => format!("Run {} of scenario {}", summary.run.id, summary.run.scenario),
+        question => question.to_owned(),
+    }
+}
+
+fn section(index: usize, run: &Run) -> Section {
+    let summary = &run.summary;
+    let warnings = warnings(run);
+    let mood = match (summary.valid, summary.pass.met && !summary.run.interrupted) {
+        (false, _) => "bad",
+        (true, false) => "doubtful",
+        (true, true) => "good",
+    };
+    Section {
+        id: format!("run-{}", index + 1),
+        run: summary.run.id.clone(),
+        question: question(summary),
+        answer: answer(summary),
+        mood,
+        badges: badges(summary, warnings.len()),
+        figures: tables::figures(summary),
+        plots: plots(run).iter().map(Plot::inline).collect(),
+        tables: tables::all(run, &warnings),
+    }
+}
+
+fn badges(summary: &Summary, warnings: usize) -> Vec<Badge> {
+    let badge = |text: &str, mood, why: String| Badge { text: text.to_owned(), mood, why };
+    let mut badges = vec![if summary.valid {
+        badge("valid", "good", "the certificate holds".to_owned())
+    } else {
+        badge("invalid", "bad", summary.invalid_reasons.join("; "))
+    }];
+    let (met, all) =
+        (summary.pass.criteria.iter().filter(|c| c.met).count(), &summary.pass.criteria);
+    let counted = format!("{met} of {} criteria met", all.len());
+    badges.push(match (all.is_empty(), summary.pass.met) {
+        (true, _) => badge("no pass criteria", "plain", "the scenario asks for none".to_owned()),
+        (false, true) => badge("passed", "good", counted),
+        (false, false) => badge("failed", "bad", counted),
+    });
+    badges.push(match summary.throughput.bound {
+        Some(Bound::Sut) => badge("bound by the SUT", "good", "its own throughput".to_owned()),
+        Some(bound) => badge(bound_by(bound), "doubtful", "the rate is a lower bound".to_owned()),
+        None => badge("bound unknown", "doubtful", missing(summary, "throughput.bound")),
+    });
+    if summary.run.interrupted {
+        badges.push(badge("interrupted", "doubtful", "partial results".to_owned()));
+    }
+    if warnings > 0 {
+        let text = figure::plural(warnings, "warning");
+        badges.push(badge(&text, "doubtful", "listed below with remedies".to_owned()));
+    }
+    badges
+}
+
+/// What limited the rate, in words.
+fn bound_by(bound: Bound) -> &'static str {
+    match bound {
+        Bound::Sut => "bound by the SUT",
+        Bound::Generator => "bound by the generator",
+        Bound::Link => "bound by link or asked rate",
+    }
+}
+
+/// Overview of several runs, each with why it cannot be compared with the first.
+fn overview(runs: &[Run]) -> Table {
+    let first = &runs[0].summary;
+    let rows = runs.iter().enumerate().map(|(i, run)| {
+        let summary = &run.summary;
+        let rates = &summary.throughput;
+        let least = if rates.at_least { "≥ " } else { "" };
+        let mpps = |value: Option<f64>| match value {
+            Some(value) => format!("{least}{}", figure::significant(value, 3)),
+            None => figure::MISSING.to_owned(),
+        };
+        let obstacles = comparable::obstacles(first, summary);
+        let verdict = match (i, obstacles.is_empty()) {
+            (0, _) => "the first".to_owned(),
+            (_, true) => "comparable".to_owned(),
+            (_, false) => format!("not comparable: {}", obstacles.join("; ")),
+        };
+        Row::new([
+            Cell::link(&summary.run.id, format!("#run-{}", i + 1)),
+            Cell::number(figure::count(summary.sut.cores.len() as u64)),
+            Cell::text(figure::genome(&rates.genome)),
+            Cell::number(mpps(rates.forwarded_mpps)),
+            Cell::number(mpps(rates.mpps_per_core.map(|estimate| estimate.value))),
+            Cell::number(figure::percent_of(summary.ledger.lost, answer::sent(summary))),
+            Cell::text(if summary.valid { "valid" } else { "invalid" }),
+            Cell::text(verdict),
+        ])
+    });
+    Table::new(
+        "Runs on this page",
+        "Figures of runs that are not comparable differ for reasons \
+        other than the system under test.",
+    )
+    .head([
+        "run",
+        "cores",
+        "traffic",
+        "forwarded (Mpps)",
+        "per core (Mpps)",
+        "lost",
+        "validity",
+        "beside the first run",
+    ])
+    .rows(rows)
+}

@@ -1,0 +1,135 @@
+//! The run on a terminal: aligned, without colour, at most 25 lines.
+
+use super::tables::{cycles_per_packet, identity};
+use super::{answer, bound_by, missing};
+use crate::figure;
+use format::Summary;
+
+/// Warnings listed; the rest is counted.
+const WARNINGS_MAX: usize = 5;
+
+/// The sentence and what stands behind it, one quantity a line.
+pub fn text(summary: &Summary) -> String {
+    let mut text = format!("{}\n\n", one_line(&answer(summary)));
+    let mut line = |name: &str, value: String| {
+        text += &format!("  {name:<12}  {}\n", one_line(&value));
+    };
+    line("verdict", verdict(summary));
+    line("throughput", throughput(summary));
+    if let Some(estimate) = &summary.throughput.mpps_per_core {
+        let trials = figure::plural(summary.throughput.trials.len(), "trial");
+        line("per core", format!("{}, {trials}", figure::estimate(estimate, "Mpps")));
+    }
+    line("ledger", identity(summary));
+    let ledger = &summary.ledger;
+    let [duplicate, reordered, corrupt, misrouted, mistranslated] = [
+        ledger.duplicate,
+        ledger.reordered,
+        ledger.corrupt,
+        ledger.misrouted,
+        ledger.mistranslated,
+    ]
+    .map(figure::count);
+    line(
+        "flags",
+        format!(
+            "{duplicate} duplicate, {reordered} reordered, {corrupt} corrupt, {misrouted} misrouted, \
+             {mistranslated} mistranslated"
+        ),
+    );
+    line("latency", latency(summary));
+    let connections = &summary.connections;
+    let [opened, failed, held] =
+        [connections.opened, connections.failed, connections.held_peak].map(figure::count);
+    line(
+        "connections",
+        format!("{held} held at the peak, {opened} opened, {failed} not established"),
+    );
+    line("SUT", sut(summary));
+    line("certificate", certificate(summary));
+    let criteria = &summary.pass.criteria;
+    if !criteria.is_empty() {
+        let met = criteria.iter().filter(|judged| judged.met).count();
+        line("pass", format!("{met} of {} criteria met", criteria.len()));
+    }
+    for (i, warning) in summary.warnings.iter().take(WARNINGS_MAX).enumerate() {
+        line(if i == 0 { "warnings" } else { "" }, warning.message.clone());
+    }
+    if summary.warnings.len() > WARNINGS_MAX {
+        let more = summary.warnings.len() - WARNINGS_MAX;
+        line("", format!("and {more} more, see the report"));
+    }
+    let run = &summary.run;
+    let revision = run.git.as_deref().unwrap_or("unknown revision");
+    line("run", format!("{}, seed {}, krono {} ({revision})", run.id, run.seed, run.version));
+    text
+}
+
+/// Text of a scenario may hold line breaks and terminal codes; a line of ours may not.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| figure::MISSING.to_owned(), |value| figure::significant(value, 3))
+}
+
+fn verdict(summary: &Summary) -> String {
+    let valid = if summary.valid { "valid" } else { "INVALID" };
+    let passed = match (summary.pass.criteria.is_empty(), summary.pass.met) {
+        (true, _) => "no pass criteria",
+        (false, true) => "passed",
+        (false, false) => "FAILED",
+    };
+    let bound = summary.throughput.bound.map_or("bound unknown", bound_by);
+    let interrupted = if summary.run.interrupted { ", INTERRUPTED" } else { "" };
+    format!("{valid}, {passed}, {bound}{interrupted}")
+}
+
+fn throughput(summary: &Summary) -> String {
+    let rates = &summary.throughput;
+    if rates.forwarded_mpps.is_none() {
+        return missing(summary, "throughput.forwarded_mpps");
+    }
+    let least = if rates.at_least { "at least " } else { "" };
+    format!(
+        "{least}{} Mpps forwarded of {} offered, {} Gbit/s ({})",
+        number(rates.forwarded_mpps),
+        number(rates.offered_mpps),
+        number(rates.forwarded_gbps),
+        rates.layer
+    )
+}
+
+fn latency(summary: &Summary) -> String {
+    let latency = &summary.latency_us;
+    if latency.p50.is_none() {
+        return missing(summary, "latency_us.p50");
+    }
+    let [p50, p99, p999, max] = [latency.p50, latency.p99, latency.p999, latency.max].map(number);
+    format!("p50 {p50}  p99 {p99}  p99.9 {p999}  max {max} µs")
+}
+
+fn sut(summary: &Summary) -> String {
+    let cores = &summary.sut.cores;
+    let busy = cores.iter().filter_map(|core| core.busy_share).reduce(f64::max);
+    format!(
+        "{} on {}, {} cycles per packet, busiest core {}",
+        summary.sut.kind,
+        figure::plural(cores.len(), "core"),
+        number(cycles_per_packet(cores).1),
+        busy.map_or_else(|| figure::MISSING.to_owned(), figure::percent)
+    )
+}
+
+fn certificate(summary: &Summary) -> String {
+    let c = &summary.certificate;
+    let share = |value: Option<f64>| value.map_or_else(|| figure::MISSING.into(), figure::percent);
+    format!(
+        "headroom {}, late sends {}, steal {}, longest gap {} µs",
+        number(c.headroom),
+        share(c.late_send_share),
+        share(c.steal_share),
+        number(c.longest_gap_us)
+    )
+}
