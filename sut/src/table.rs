@@ -9,7 +9,7 @@
 //!
 //! Only outbound packets come here: the destination of an inbound one *is* the slot
 //! ([`crate::ports`]). The table allocates once and belongs to one core. It refuses to know keys,
-//! records or clocks, to grow, and to check that a key is inserted once: the caller has just looked.
+//! records or clocks, to grow, and to check that a key is inserted once: the caller just looked.
 //!
 //! Stages for a burst, each a pass over its packets: [`Table::hash`], [`Table::prefetch`],
 //! [`Table::peek`] (prefetch the record it names), [`Table::find`]. [`Table::find_burst`] runs them
@@ -38,8 +38,8 @@ use lookup::Lines;
 use place::Places;
 use std::io;
 
-/// The load to size for: `entries / LOAD` lanes. A tenth of the entries then live in their secondary
-/// bucket (9 % freshly filled, 14 % after churn without sweeps); at [`LOAD_MAX`] it is a quarter.
+/// The load to size for: `entries / LOAD` lanes. A tenth of the entries then live in their
+/// secondary bucket (14 % after churn without sweeps); at [`LOAD_MAX`] it is a quarter (a third).
 pub const LOAD: f64 = 0.8;
 
 /// The highest load a table accepts: inserts are tested to succeed up to here.
@@ -47,9 +47,9 @@ pub const LOAD_MAX: f64 = 0.95;
 
 /// Where a lookup found its connection.
 ///
-/// Good until the next [`Table::insert`] or [`Table::sweep`], which may move entries, or the removal
-/// of this one; where it is no longer there the calls that take it answer `false` or `None`, and the
-/// caller looks up again.
+/// Good until the next [`Table::insert`] or [`Table::sweep`], which may move entries, or the
+/// removal of this one; where it is no longer there the calls that take it answer `false` or
+/// `None`, and the caller looks up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     bucket: u32,

@@ -83,7 +83,7 @@ impl Pair {
         }
     }
 
-    /// At least a round in steps of `step` buckets; every third due entry is kept for ten more ticks.
+    /// A round or more in steps of `step` buckets; every third due entry is kept ten more ticks.
     fn sweep(&mut self, now: u16, step: usize) {
         let due = |expiry: u16| (now.wrapping_sub(expiry) as i16) >= 0;
         let mut removed = 0;

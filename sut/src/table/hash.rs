@@ -58,7 +58,7 @@ impl Secret {
         let ports =
             u64::from(key.src_port) << 24 | u64::from(key.dst_port) << 8 | u64::from(key.protocol);
         let (low, high) = product(addresses ^ s0, ports ^ s1);
-        // The ports again: an address pair equal to the secret, the zero factor, then spoils nothing.
+        // The ports again, for the one address pair that equals the secret: a factor of zero.
         let (low, high) = product(low ^ s2, high ^ ports ^ s3);
         low ^ high
     }
