@@ -37,32 +37,32 @@ pub struct Diagnostic {
     /// Where.
     pub place: Place,
     /// Path of the key, such as `phase.steady.rate`; empty where the text is no TOML.
-    pub key: String,
+    pub key: Box<str>,
     /// What is wrong, the value found included.
-    pub problem: String,
+    pub problem: Box<str>,
     /// What would have been right.
-    pub expected: Option<String>,
+    pub expected: Option<Box<str>>,
     /// The known key nearest to an unknown one.
-    pub nearest: Option<String>,
+    pub nearest: Option<Box<str>>,
     /// What to do about it.
-    pub remedy: Option<String>,
+    pub remedy: Option<Box<str>>,
 }
 
 impl Diagnostic {
     /// A mistake with nothing known beyond the problem.
-    pub(crate) fn new(place: Place, key: &str, problem: impl Into<String>) -> Diagnostic {
-        let (key, problem) = (key.to_owned(), problem.into());
+    pub(crate) fn new(place: Place, key: &str, problem: impl Into<Box<str>>) -> Diagnostic {
+        let (key, problem) = (key.into(), problem.into());
         Diagnostic { place, key, problem, expected: None, nearest: None, remedy: None }
     }
 
     /// Adds what would have been right.
-    pub(crate) fn expected(mut self, expected: impl Into<String>) -> Diagnostic {
+    pub(crate) fn expected(mut self, expected: impl Into<Box<str>>) -> Diagnostic {
         self.expected = Some(expected.into());
         self
     }
 
     /// Adds what to do about it.
-    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Diagnostic {
+    pub(crate) fn remedy(mut self, remedy: impl Into<Box<str>>) -> Diagnostic {
         self.remedy = Some(remedy.into());
         self
     }
@@ -79,9 +79,9 @@ impl Diagnostic {
             .map(|name| (strsim::jaro_winkler(found, name), name))
             .filter(|(likeness, _)| *likeness > 0.75)
             .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, name)| (*name).to_owned());
+            .map(|(_, name)| (*name).into());
         if self.nearest.is_none() && !known.is_empty() {
-            self.expected = Some(known.join(", "));
+            self.expected = Some(known.join(", ").into());
         }
         self
     }

@@ -16,15 +16,19 @@
 pub mod error;
 pub mod genome;
 pub mod host;
-pub mod judge;
+mod judge;
+mod ledger;
 pub mod plan;
 pub mod sample;
 pub mod scenario;
+pub mod schema;
 pub mod summary;
+mod testbed;
 pub mod unit;
 
 pub use error::{Diagnostic, Place};
 pub use host::Host;
+pub use judge::METRICS;
 pub use plan::Plan;
 pub use sample::{Event, Sample};
 pub use scenario::{RunOptions, Scenario};

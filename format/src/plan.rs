@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
+pub use crate::testbed::{NotATestbed, Testbed};
+
 /// Value of `schema` in every plan this version writes.
 pub const SCHEMA: u32 = 1;
 
@@ -77,67 +79,6 @@ impl Plan {
 /// SHA-256 of `bytes`, hexadecimal.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Where a plan runs. Text form as on the command line: `embedded`, `hosts:rack.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Testbed {
-    /// Virtual time, one thread, seeded.
-    Sim,
-    /// One process, pinned threads, in-memory links, real clock.
-    #[default]
-    Embedded,
-    /// Each server its own process.
-    Process,
-    /// Linux network namespaces.
-    Netns,
-    /// Servers over ssh, described in this file.
-    Hosts(String),
-}
-
-impl fmt::Display for Testbed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Testbed::Sim => f.write_str("sim"),
-            Testbed::Embedded => f.write_str("embedded"),
-            Testbed::Process => f.write_str("process"),
-            Testbed::Netns => f.write_str("netns"),
-            Testbed::Hosts(file) => write!(f, "hosts:{file}"),
-        }
-    }
-}
-
-/// Text that names no testbed.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no testbed: expected sim, embedded, process, netns or hosts:FILE")]
-pub struct NotATestbed(String);
-
-impl FromStr for Testbed {
-    type Err = NotATestbed;
-    fn from_str(text: &str) -> Result<Testbed, NotATestbed> {
-        match text {
-            "sim" => Ok(Testbed::Sim),
-            "embedded" => Ok(Testbed::Embedded),
-            "process" => Ok(Testbed::Process),
-            "netns" => Ok(Testbed::Netns),
-            other => match other.strip_prefix("hosts:") {
-                Some(file) if !file.is_empty() => Ok(Testbed::Hosts(file.to_owned())),
-                _ => Err(NotATestbed(other.to_owned())),
-            },
-        }
-    }
-}
-
-impl Serialize for Testbed {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Testbed {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Testbed, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 /// Which system is under test.
@@ -387,14 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_forms_survive() {
-        for text in ["sim", "embedded", "process", "netns", "hosts:rack.toml"] {
-            let testbed: Option<Testbed> = text.parse().ok();
-            assert_eq!(testbed.map(|bed| bed.to_string()).as_deref(), Some(text));
-        }
-        for text in ["", "hosts:", "Sim", "hosts"] {
-            assert!(text.parse::<Testbed>().is_err(), "{text}");
-        }
+    fn shares_of_frames_are_one_in_so_many() {
         assert_eq!("1/1_000".parse().ok(), Some(OneIn(1000)));
         for text in ["", "1", "2/3", "1/0", "1/-4", "0.1", "1/4294967296"] {
             assert!(text.parse::<OneIn>().is_err(), "{text}");

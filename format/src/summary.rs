@@ -11,7 +11,8 @@ use crate::plan::SutKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::{Add, AddAssign};
+
+pub use crate::ledger::Ledger;
 
 /// Value of `schema` in every summary this version writes.
 pub const SCHEMA: &str = "krono.summary/1";
@@ -210,71 +211,6 @@ pub struct SutCore {
     pub cycles_per_packet: Option<f64>,
     /// Packets dropped, by reason.
     pub drops: BTreeMap<String, u64>,
-}
-
-/// Where probes ended: each in exactly one class (the first line), with flags (the second).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Ledger {
-    /// Probes planned.
-    pub planned: u64,
-    /// Came back before the deadline.
-    pub on_time: u64,
-    /// Came back after the deadline and before the end of the drain.
-    pub late: u64,
-    /// Not back at the end of the drain.
-    pub lost: u64,
-    /// Planned, never left the generator.
-    pub unsent: u64,
-    /// Copies beyond the first.
-    pub duplicate: u64,
-    /// Arrived after a later probe of the same stream.
-    pub reordered: u64,
-    /// Content differs from what was sent.
-    pub corrupt: u64,
-    /// Came back to another core than the one that expects it.
-    pub misrouted: u64,
-    /// Outer addresses or ports differ from those recorded at set-up.
-    pub mistranslated: u64,
-}
-
-impl Ledger {
-    /// Whether every planned probe ended in exactly one class. Asserted on every trial.
-    pub fn conserved(&self) -> bool {
-        [self.on_time, self.late, self.lost, self.unsent]
-            .iter()
-            .try_fold(0u64, |sum, &class| sum.checked_add(class))
-            == Some(self.planned)
-    }
-}
-
-impl Add for Ledger {
-    type Output = Ledger;
-    fn add(self, other: Ledger) -> Ledger {
-        Ledger {
-            planned: self.planned + other.planned,
-            on_time: self.on_time + other.on_time,
-            late: self.late + other.late,
-            lost: self.lost + other.lost,
-            unsent: self.unsent + other.unsent,
-            duplicate: self.duplicate + other.duplicate,
-            reordered: self.reordered + other.reordered,
-            corrupt: self.corrupt + other.corrupt,
-            misrouted: self.misrouted + other.misrouted,
-            mistranslated: self.mistranslated + other.mistranslated,
-        }
-    }
-}
-
-impl AddAssign for Ledger {
-    fn add_assign(&mut self, other: Ledger) {
-        *self = *self + other;
-    }
-}
-
-impl std::iter::Sum for Ledger {
-    fn sum<I: Iterator<Item = Ledger>>(ledgers: I) -> Ledger {
-        ledgers.fold(Ledger::default(), Add::add)
-    }
 }
 
 /// Latency in microseconds, measured from the planned instant (no coordinated omission).

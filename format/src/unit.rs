@@ -33,6 +33,8 @@ pub struct NotAQuantity {
 trait Quantity: FromStr<Err: fmt::Display> {
     /// What to write, with an example; also the words of the refusal.
     const EXPECTED: &'static str;
+    /// Kind of the value in one or two words, for the JSON schema and the table of keys.
+    const TITLE: &'static str;
     /// Regular expression of the text, for the JSON schema.
     const PATTERN: &'static str;
 
@@ -47,6 +49,7 @@ pub struct PerSecond(pub f64);
 
 impl Quantity for PerSecond {
     const EXPECTED: &'static str = "a number per second such as \"1M/s\", \"80k/s\" or \"0/s\"";
+    const TITLE: &'static str = "number per second";
     const PATTERN: &'static str = r"^[0-9][0-9_]*(\.[0-9]+)? ?[kMG]?/s$";
 }
 
@@ -92,6 +95,7 @@ impl PacketRate {
 impl Quantity for PacketRate {
     const EXPECTED: &'static str = "\"max\", packets per second such as \"10Mpps\", or bits per \
                                     second on the wire such as \"40Gbps\"";
+    const TITLE: &'static str = "packet rate";
     const PATTERN: &'static str = r"^(max|[0-9][0-9_]*(\.[0-9]+)? ?[kMG]?(pps|bps))$";
 }
 
@@ -135,6 +139,7 @@ impl Duration {
 impl Quantity for Duration {
     const EXPECTED: &'static str =
         "a time such as \"10s\", \"3.3ms\" or \"500us\" (ns, us, ms, s, min, h), at most 720h";
+    const TITLE: &'static str = "time";
     const PATTERN: &'static str = r"^[0-9][0-9_]*(\.[0-9]+)? ?(ns|us|ms|s|min|h)$";
 }
 
@@ -172,6 +177,7 @@ impl fmt::Display for Duration {
 
 impl Quantity for OneIn {
     const EXPECTED: &'static str = "one frame in so many, such as \"1/1000\"";
+    const TITLE: &'static str = "share of frames";
     const PATTERN: &'static str = r"^1/[0-9][0-9_]*$";
 }
 
@@ -233,6 +239,7 @@ macro_rules! written_as_text {
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 json_schema!({
                     "type": "string",
+                    "title": $quantity::TITLE,
                     "pattern": $quantity::PATTERN,
                     "description": $quantity::EXPECTED,
                 })

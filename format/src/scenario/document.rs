@@ -108,7 +108,7 @@ impl<'a> Document<'a> {
                     let known: Vec<String> =
                         list.iter().filter_map(|e| name_of(e.get_ref())).collect();
                     let found = known.iter().position(|name| name == wanted);
-                    let element = found.and_then(|found| list.iter_mut().nth(found));
+                    let element = found.and_then(|found| list.get_mut(found));
                     match element.map(Spanned::get_mut) {
                         Some(DeValue::Table(inner)) => inner,
                         _ => {

@@ -80,7 +80,7 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
 }
 
 impl Check<'_> {
-    fn refuse(&self, key: &str, problem: impl Into<String>) -> Diagnostic {
+    fn refuse(&self, key: &str, problem: impl Into<Box<str>>) -> Diagnostic {
         Diagnostic::new(self.places.of(key), key, problem)
     }
 
