@@ -86,8 +86,6 @@ unsafe extern "C" {
 
     /// Starts the EAL, once per process. `arguments` must stay valid for the process's life.
     pub fn krono_eal_init(count: c_int, arguments: *mut *mut c_char) -> c_int;
-    /// Ends the EAL and unmaps its memory, frames included.
-    pub fn krono_eal_cleanup() -> c_int;
     /// Directory of the EAL's files, a static string, after a successful start.
     pub fn krono_eal_runtime_dir() -> *const c_char;
 

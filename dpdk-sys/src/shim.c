@@ -60,11 +60,6 @@ int krono_eal_init(int count, char **arguments)
 	return rte_eal_init(count, arguments) < 0 ? negative_errno() : 0;
 }
 
-int krono_eal_cleanup(void)
-{
-	return rte_eal_cleanup();
-}
-
 const char *krono_eal_runtime_dir(void)
 {
 	return rte_eal_get_runtime_dir();

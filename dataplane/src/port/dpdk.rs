@@ -11,7 +11,7 @@
 //! it) and several queues per device: a second core gets a second port, not a second queue.
 //!
 //! One of the three places with `unsafe`; the rules it rests on are told where they are kept, in
-//! [`Mbuf`] (who owns a frame) and in `eal` (how long frames live).
+//! [`Mbuf`] (who owns a frame) and in `eal` (how long its memory lasts).
 #![allow(unsafe_code)]
 
 #[cfg(not(dpdk_found))]
@@ -44,7 +44,7 @@ pub struct EalConfig {
     /// Name that keeps this process's files apart from those of other DPDK processes: letters,
     /// digits, `-`, `_` and `.`.
     pub file_prefix: String,
-    /// Memory for pools and queues, in MiB. A frame takes about 2.4 KiB.
+    /// Memory for pools and queues, in MiB. A frame takes about 2.5 KiB.
     pub memory_mb: u32,
     /// Use huge pages. Needed by NICs, no faster for memif.
     pub huge: bool,
@@ -145,7 +145,7 @@ pub enum DpdkError {
         reason: String,
     },
     /// The memory does not suffice for a pool.
-    #[error("no pool of {frames} frames: {reason}; raise `memory_mb`, a frame takes 2.4 KiB")]
+    #[error("no pool of {frames} frames: {reason}; raise `memory_mb`, a frame takes 2.5 KiB")]
     Pool {
         /// Frames wanted.
         frames: u32,

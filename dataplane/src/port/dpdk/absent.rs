@@ -13,7 +13,7 @@ pub fn available() -> Result<&'static str, DpdkError> {
 }
 
 /// A started DPDK, which this build cannot have.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Eal {}
 
 /// A thread known to DPDK, which this build cannot have.

@@ -1,7 +1,7 @@
 //! The packet path: bursts between a core and its lanes, one call into C per burst and lane.
 
 use super::DpdkError;
-use super::eal::Lease;
+use super::eal::Pool;
 use super::lane::Lane;
 use super::mbuf::Mbuf;
 use crate::burst::Burst;
@@ -20,7 +20,7 @@ const REDIAL: Duration = Duration::from_millis(100);
 pub struct Dpdk {
     // Dropped before the pool, to which their queues give back what they hold.
     lanes: Vec<Lane>,
-    pool: Lease,
+    pool: Pool,
     /// Lane to be asked first by the next `rx`.
     turn: usize,
     stats: PortStats,
@@ -28,7 +28,7 @@ pub struct Dpdk {
 }
 
 impl Dpdk {
-    pub(super) fn new(lanes: Vec<Lane>, pool: Lease) -> Self {
+    pub(super) fn new(lanes: Vec<Lane>, pool: Pool) -> Self {
         assert!(!lanes.is_empty());
         Self { lanes, pool, turn: 0, stats: PortStats::default(), malformed: 0 }
     }
@@ -73,7 +73,7 @@ impl Dpdk {
     /// Frames of the pool that are with its users or in devices' queues. Walks the caches of all
     /// threads: not for the packet path.
     pub fn frames_in_use(&self) -> u32 {
-        self.pool.pool().in_use()
+        self.pool.in_use()
     }
 
     /// Frames received and discarded because they had several segments or more bytes than a
@@ -146,7 +146,7 @@ impl Port for Dpdk {
             // one segment and have the whole data room.
             let result = unsafe {
                 let free = into.as_mut_ptr().add(held).cast();
-                let pool = self.pool.pool().raw();
+                let pool = self.pool.raw();
                 let result = dpdk_sys::krono_mbuf_alloc_bulk(pool, free, bulk as u32);
                 into.set_len(held + if result == 0 { bulk } else { 0 });
                 result

@@ -1,8 +1,12 @@
-//! DPDK's environment: started once, kept until the last port, thread and frame are gone.
+//! DPDK's environment: started once, and kept until the process ends.
+//!
+//! There is no end to it before that. DPDK cannot be started a second time, frames may be held
+//! anywhere, and its memif driver leaves a callback on the listening socket of a server that was
+//! closed. So pools and memif servers that are no longer used are kept for the next port, which
+//! makes every pointer to them valid for good. Nothing is left on disk either way.
 
 use super::bursts::Dpdk;
 use super::lane::Lane;
-use super::mbuf::DROPPING;
 use super::{DpdkError, EalConfig, PortKind};
 use crate::frame::CAPACITY;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -11,12 +15,12 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Bytes of a buffer after its headroom: room for a frame, up to the end of a cache line. memif
-/// receives in bulk only where its own buffers are no larger than these.
-pub(super) const DATA_ROOM: u16 = CAPACITY.next_multiple_of(64) as u16;
+/// Bytes of a buffer after its headroom: whole cache lines, with room for a frame and for the 66
+/// bytes the kernel puts before it in a packet socket's ring.
+pub(super) const DATA_ROOM: u16 = (CAPACITY + 66).next_multiple_of(64) as u16;
 
 /// Frames each thread's cache of a pool holds at most.
 const CACHE: u32 = 256;
@@ -54,42 +58,34 @@ pub(super) fn c_string(text: String) -> CString {
     CString::new(text).expect("names were checked for their characters")
 }
 
-/// A pool of frames. Never freed alone: a frame may outlive the port it came from.
+/// A pool of frames, given to the next port of its size when this is dropped.
 #[derive(Debug)]
 pub(super) struct Pool {
     raw: NonNull<dpdk_sys::Mempool>,
     frames: u32,
 }
 
+/// Pools that no port uses at present, and their sizes.
+static SPARE: Mutex<Vec<(Spare, u32)>> = Mutex::new(Vec::new());
+
+struct Spare(NonNull<dpdk_sys::Mempool>);
+
 // SAFETY: DPDK's pools may be used from any thread.
+unsafe impl Send for Spare {}
+// SAFETY: as above; what changes a pool is synchronised by DPDK.
 unsafe impl Send for Pool {}
 
 impl Pool {
-    pub(super) fn raw(&self) -> *mut dpdk_sys::Mempool {
-        self.raw.as_ptr()
-    }
-
-    pub(super) fn in_use(&self) -> u32 {
-        // SAFETY: pools live as long as the EAL.
-        unsafe { dpdk_sys::krono_pool_in_use(self.raw.as_ptr()) }
-    }
-}
-
-/// The started EAL and the pools whose ports are closed, ready for the next port.
-#[derive(Debug)]
-pub(super) struct Instance {
-    retired: Mutex<Vec<Pool>>,
-    pools: AtomicU32,
-}
-
-impl Instance {
-    /// A pool of `frames`, perhaps one that an earlier port has left.
-    pub(super) fn pool(&self, frames: u32) -> Result<Pool, DpdkError> {
-        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = retired.iter().position(|pool| pool.frames == frames) {
-            return Ok(retired.swap_remove(at));
+    /// A pool of `frames`, perhaps one that an earlier port has left: frames still held of that
+    /// come back to it later.
+    fn new(frames: u32) -> Result<Self, DpdkError> {
+        static POOLS: AtomicU32 = AtomicU32::new(0);
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = spare.iter().position(|&(_, size)| size == frames) {
+            let (Spare(raw), frames) = spare.swap_remove(at);
+            return Ok(Self { raw, frames });
         }
-        let name = c_string(format!("krono{}", self.pools.fetch_add(1, Ordering::Relaxed)));
+        let name = c_string(format!("krono{}", POOLS.fetch_add(1, Ordering::Relaxed)));
         let cache = CACHE.min(frames / 8);
         let mut error = 0;
         // SAFETY: the name is terminated and copied; `error` is written before the return.
@@ -97,37 +93,31 @@ impl Instance {
             dpdk_sys::krono_pool_create(name.as_ptr(), frames, cache, DATA_ROOM, &mut error)
         };
         match NonNull::new(raw) {
-            Some(raw) => Ok(Pool { raw, frames }),
+            Some(raw) => Ok(Self { raw, frames }),
             None => Err(DpdkError::Pool { frames, reason: reason(error) }),
         }
     }
 
-    pub(super) fn retire(&self, pool: Pool) {
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
+    pub(super) fn raw(&self) -> *mut dpdk_sys::Mempool {
+        self.raw.as_ptr()
+    }
+
+    pub(super) fn in_use(&self) -> u32 {
+        // SAFETY: pools are never freed.
+        unsafe { dpdk_sys::krono_pool_in_use(self.raw.as_ptr()) }
     }
 }
 
-impl Drop for Instance {
-    /// Ends the EAL, unless a frame is still held: its memory would go away under it.
-    ///
-    /// No port exists now, so a frame can come back to its pool only by being dropped. Whoever
-    /// drops one first raises `DROPPING`: pools found complete before `DROPPING` is found to be
-    /// zero were completed by drops that have ended.
+impl Drop for Pool {
     fn drop(&mut self) {
-        let pools = self.retired.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let complete = pools.iter().all(|pool| pool.in_use() == 0);
-        if complete && DROPPING.load(Ordering::SeqCst) == 0 {
-            // SAFETY: no port, registered thread or frame is left that could use the EAL.
-            unsafe { dpdk_sys::krono_eal_cleanup() };
-        }
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.push((Spare(self.raw), self.frames));
     }
 }
 
-/// DPDK, started. One per process, and once in its life.
-#[derive(Debug)]
-pub struct Eal {
-    instance: Arc<Instance>,
-}
+/// Proof that DPDK is started, which happens once in a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Eal(());
 
 impl Eal {
     /// Starts DPDK. The calling thread keeps its affinity, and DPDK gets no threads of its own but
@@ -160,8 +150,7 @@ impl Eal {
         }
         restored.map_err(|errno| DpdkError::Init { reason: errno.to_string() })?;
         remove_runtime_directory();
-        let instance = Instance { retired: Mutex::new(Vec::new()), pools: AtomicU32::new(0) };
-        Ok(Self { instance: Arc::new(instance) })
+        Ok(Self(()))
     }
 
     /// Lets the calling thread use the pools' caches until the guard is dropped: without it every
@@ -179,8 +168,7 @@ impl Eal {
                 return Err(DpdkError::Thread { reason: reason(result) });
             }
         }
-        let instance = Arc::clone(&self.instance);
-        Ok(EalThread { registered: !known, _instance: instance, not_send: PhantomData })
+        Ok(EalThread { registered: !known, not_send: PhantomData })
     }
 
     /// Opens one core's port, with a lane for each of `kinds`, in order, and a pool of
@@ -205,16 +193,17 @@ impl Eal {
             let (name, value) = ("pool_frames", pool_frames.to_string());
             return Err(DpdkError::Invalid { name, value, expected: "at least 256 frames" });
         }
-        let pool = Lease::new(Arc::clone(&self.instance), pool_frames)?;
+        let pool = Pool::new(pool_frames)?;
         // The lanes are declared last and so dropped first, should one of them fail.
         let mut lanes = Vec::with_capacity(kinds.len());
         for kind in kinds {
-            lanes.push(Lane::open(kind, pool.pool())?);
-        }
-        // Servers first, so that clients of this very process find theirs.
-        lanes.iter_mut().filter(|lane| !lane.dials()).try_for_each(Lane::start)?;
-        for lane in lanes.iter_mut().filter(|lane| lane.dials()) {
-            lane.dial(patience)?;
+            let mut lane = Lane::open(kind, &pool)?;
+            if lane.dials() {
+                lane.dial(patience)?
+            } else {
+                lane.start()?
+            }
+            lanes.push(lane);
         }
         Ok(Dpdk::new(lanes, pool))
     }
@@ -224,7 +213,6 @@ impl Eal {
 #[derive(Debug)]
 pub struct EalThread {
     registered: bool,
-    _instance: Arc<Instance>,
     not_send: PhantomData<*const ()>,
 }
 
@@ -233,32 +221,6 @@ impl Drop for EalThread {
         if self.registered {
             // SAFETY: this thread registered itself and cannot have sent the guard away.
             unsafe { dpdk_sys::krono_thread_unregister() };
-        }
-    }
-}
-
-/// A pool in the hands of one port, which keeps the EAL alive.
-#[derive(Debug)]
-pub(super) struct Lease {
-    instance: Arc<Instance>,
-    pool: Option<Pool>,
-}
-
-impl Lease {
-    fn new(instance: Arc<Instance>, frames: u32) -> Result<Self, DpdkError> {
-        let pool = Some(instance.pool(frames)?);
-        Ok(Self { instance, pool })
-    }
-
-    pub(super) fn pool(&self) -> &Pool {
-        self.pool.as_ref().expect("taken by drop alone")
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.take() {
-            self.instance.retire(pool);
         }
     }
 }

@@ -6,10 +6,14 @@ use super::{DpdkError, PortKind};
 use crate::frame::{CAPACITY, FCS};
 use std::ffi::{CString, c_int};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Slots of a memif ring, as a power of two. 2,048 ride out a preemption of 0.1 ms at 20 Mpps.
 const MEMIF_SLOTS_LOG2: u32 = 11;
+
+/// Bytes of a memif buffer. memif receives in bulk only where ours are no smaller.
+const MEMIF_BYTES: usize = CAPACITY.next_multiple_of(64);
 
 /// Descriptors of a NIC's queue, where it has that many.
 const DESCRIPTORS: u16 = 1024;
@@ -17,14 +21,25 @@ const DESCRIPTORS: u16 = 1024;
 /// Largest payload of an Ethernet frame that fits a buffer.
 const MTU: u16 = (CAPACITY - 14 - FCS) as u16;
 
-/// Bytes of a slot of a packet socket's ring, and slots of it: a frame and the kernel's header.
-const PACKET_SLOT_BYTES: u32 = 4096;
+/// Bytes of a slot of a packet socket's ring. The driver wants 32 bytes less of it to fit a buffer.
+const PACKET_SLOT_BYTES: u32 = DATA_ROOM as u32;
+
+/// Bytes of a block of slots: pages for the kernel and, as the driver ignores gaps, full of slots.
+const PACKET_BLOCK_BYTES: u32 = 32 * PACKET_SLOT_BYTES;
+const _: () = assert!(PACKET_BLOCK_BYTES.is_multiple_of(4096));
+
+/// Slots of a packet socket's ring.
 const PACKET_SLOTS: u32 = 1024;
 
 /// Wait between two attempts of a memif client to reach its server.
 const REDIAL: Duration = Duration::from_millis(10);
 
-/// A device, removed when this is dropped.
+/// memif servers that no port uses at present, stopped: DPDK frees a server's socket when it is
+/// closed, though not the callback on it, and the next client to dial would find that.
+static SPARE_SERVERS: Mutex<Vec<(PortKind, u16)>> = Mutex::new(Vec::new());
+
+/// A device, removed when this is dropped, or kept for the next lane of its kind if it is a memif
+/// server.
 #[derive(Debug)]
 pub(super) struct Lane {
     kind: PortKind,
@@ -37,25 +52,10 @@ pub(super) struct Lane {
 impl Lane {
     /// Makes the device and gives it queues that receive into `pool`.
     pub(super) fn open(kind: &PortKind, pool: &Pool) -> Result<Self, DpdkError> {
-        let (name, arguments) = device(kind)?;
-        let name = c_string(name);
-        let made = match arguments {
-            None => None,
-            Some(arguments) => {
-                let arguments = c_string(arguments);
-                // SAFETY: both strings are terminated and copied.
-                let result = unsafe { dpdk_sys::krono_vdev_add(name.as_ptr(), arguments.as_ptr()) };
-                check(kind, "make it", result)?;
-                Some(name.clone())
-            }
+        let (port, made) = match spare_server(kind) {
+            Some(port) => (port, None),
+            None => make(kind)?,
         };
-        let mut port = 0;
-        // SAFETY: the name is terminated; `port` is written or an error returned.
-        let found = unsafe { dpdk_sys::krono_port_by_name(name.as_ptr(), &mut port) };
-        if let Err(error) = check(kind, "find it", found) {
-            remove(made.as_deref());
-            return Err(error);
-        }
         let lane = Self { kind: kind.clone(), port, made, started: false };
         // SAFETY: the port exists and is not started; the pool lives as long as the EAL.
         let result = unsafe { dpdk_sys::krono_port_setup(port, pool.raw(), DESCRIPTORS, MTU) };
@@ -125,10 +125,43 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.stop();
+        if matches!(self.kind, PortKind::MemifServer { .. }) {
+            let mut spare = SPARE_SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+            spare.push((self.kind.clone(), self.port));
+            return;
+        }
         // SAFETY: the port is stopped and never used again.
         unsafe { dpdk_sys::krono_port_close(self.port) };
         remove(self.made.as_deref());
     }
+}
+
+fn spare_server(kind: &PortKind) -> Option<u16> {
+    let mut spare = SPARE_SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = spare.iter().position(|(server, _)| server == kind)?;
+    Some(spare.swap_remove(at).1)
+}
+
+/// Makes the device if it is a virtual one; returns its port and, if made, its name.
+fn make(kind: &PortKind) -> Result<(u16, Option<CString>), DpdkError> {
+    let (name, arguments) = device(kind)?;
+    let name = c_string(name);
+    let mut made = None;
+    if let Some(arguments) = arguments {
+        let arguments = c_string(arguments);
+        // SAFETY: both strings are terminated and copied.
+        let result = unsafe { dpdk_sys::krono_vdev_add(name.as_ptr(), arguments.as_ptr()) };
+        check(kind, "make it", result)?;
+        made = Some(name.clone());
+    }
+    let mut port = 0;
+    // SAFETY: the name is terminated; `port` is written or an error returned.
+    let found = unsafe { dpdk_sys::krono_port_by_name(name.as_ptr(), &mut port) };
+    if let Err(error) = check(kind, "find it", found) {
+        remove(made.as_deref());
+        return Err(error);
+    }
+    Ok((port, made))
 }
 
 fn remove(made: Option<&std::ffi::CStr>) {
@@ -153,7 +186,7 @@ fn device(kind: &PortKind) -> Result<(String, Option<String>), DpdkError> {
         let socket = plain_name("socket", socket)?;
         let arguments = format!(
             "role={role},id={id},socket={socket},socket-abstract=yes,zero-copy=no,\
-             bsize={DATA_ROOM},rsize={MEMIF_SLOTS_LOG2}"
+             bsize={MEMIF_BYTES},rsize={MEMIF_SLOTS_LOG2}"
         );
         Ok((name("net_memif"), Some(arguments)))
     };
@@ -163,9 +196,8 @@ fn device(kind: &PortKind) -> Result<(String, Option<String>), DpdkError> {
         PortKind::AfPacket { interface } => {
             let interface = plain_name("interface", interface)?;
             let arguments = format!(
-                "iface={interface},qpairs=1,blocksz={},framesz={PACKET_SLOT_BYTES},\
-                 framecnt={PACKET_SLOTS}",
-                8 * PACKET_SLOT_BYTES
+                "iface={interface},qpairs=1,blocksz={PACKET_BLOCK_BYTES},\
+                 framesz={PACKET_SLOT_BYTES},framecnt={PACKET_SLOTS}"
             );
             Ok((name("net_af_packet"), Some(arguments)))
         }

@@ -2,7 +2,6 @@
 
 use crate::frame::{CAPACITY, Frame, HEAD};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An owned packet buffer of one segment with [`CAPACITY`] bytes after its headroom.
 ///
@@ -12,13 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// A handle that is dropped gives its buffer back to the pool, at the price of a call each; the
 /// packet path uses `Port::free` and `Port::tx`, which move bursts. A handle may outlive the port
-/// it came from: pools last as long as the EAL, and the EAL as long as any handle.
+/// it came from: pools last as long as the process.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Mbuf(NonNull<dpdk_sys::Mbuf>);
-
-/// Handles being dropped at this moment, on any thread; see `Instance::drop`.
-pub(super) static DROPPING: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: the handle is the only way to the buffer, and pools take buffers back from any thread.
 unsafe impl Send for Mbuf {}
@@ -41,8 +37,8 @@ impl Mbuf {
 
     #[inline]
     fn descriptor(&self) -> &dpdk_sys::Mbuf {
-        // SAFETY: the pool's memory is mapped while handles exist, and only this handle's holder
-        // and the pool's owner, which does not have it now, write the descriptor.
+        // SAFETY: a pool's memory is never unmapped, and DPDK does not write the descriptor of a
+        // buffer that is neither in the pool nor with a device.
         unsafe { self.0.as_ref() }
     }
 
@@ -99,9 +95,7 @@ const _: () = assert!(HEAD <= CAPACITY);
 
 impl Drop for Mbuf {
     fn drop(&mut self) {
-        DROPPING.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: the only handle gives up its buffer, whose pool is mapped (see `Instance::drop`).
+        // SAFETY: the only handle gives up its buffer; pools take them back from any thread.
         unsafe { dpdk_sys::krono_mbuf_free(self.0.as_ptr()) };
-        DROPPING.fetch_sub(1, Ordering::SeqCst);
     }
 }
