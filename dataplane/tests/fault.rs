@@ -294,6 +294,8 @@ fn refusals_of_the_wrapped_port_are_reported() {
     let plan = FaultPlan { drop: exactly(&[0]), ..Default::default() };
     let mut port = Fault::new(Sink { room: 5, ..sink() }, &plan);
     assert_eq!(send(&mut port, 10, BURST), 6, "five sent, one lost on the way");
+    port.inner().room = 10;
+    assert_eq!(send(&mut port, 10, BURST), 10, "earlier refusals are not held against it");
 }
 
 #[test]

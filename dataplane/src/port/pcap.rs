@@ -365,15 +365,24 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("in.pcap");
         let huge = [7; CAPACITY + 1];
-        let packets: [(u32, u32, &[u8]); 3] =
-            [(0, 1514, &[1; 64]), (0, huge.len() as u32, &huge), (0, 64, &[2; 64])];
-        pcap(&path, TsResolution::MicroSecond, DataLink::ETHERNET, &packets);
+        let packets: [(u32, u32, &[u8]); 4] = [
+            (0, 1514, &[9; 1514]),
+            (1, huge.len() as u32, &huge),
+            (1, 64, &[2; 64]),
+            (2, 1514, &[1; 64]),
+        ];
+        pcap(&path, TsResolution::NanoSecond, DataLink::ETHERNET, &packets);
         let mut port = Pcap::open(&path).unwrap();
+        for expected in [(1514, 9), (64, 2)] {
+            port.advance(port.next_timestamp().unwrap());
+            assert_eq!(drain(&mut port), [expected]);
+        }
+        port.advance(Nanos(u64::MAX));
         let mut burst = Burst::new();
         port.rx(&mut burst);
-        assert_eq!(burst.len(), 2);
-        assert_eq!((burst[0].len(), burst[0].bytes()[63], burst[0].bytes()[64]), (1514, 1, 0));
-        assert_eq!(burst[1].bytes(), [2; 64]);
+        let (captured, restored) = burst[0].bytes().split_at(64);
+        assert_eq!((burst.len(), captured), (1, &[1; 64][..]));
+        assert_eq!(restored, [0; 1450], "not what the buffer held before");
         assert_eq!(port.counts(), PcapCounts { oversized: 1, truncated: 1 });
     }
 
