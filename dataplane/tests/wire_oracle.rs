@@ -269,7 +269,8 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_header_fails_its_checksum(packet in packets(), at in any::<usize>(), bit in 0..8_u8) {
+    fn a_damaged_header_fails_its_checksum(packet in packets(), at in any::<usize>(),
+                                            bit in 0..8_u8) {
         let mut frame = packet.frame();
         let header = &mut frame[14..packet.transport_at()];
         header[at % header.len()] ^= 1_u8 << bit;
@@ -285,7 +286,8 @@ proptest! {
 
     /// The frame a translation makes is, byte for byte, the one built for the new tuple.
     #[test]
-    fn an_update_equals_a_recomputation(before in packets_of(&[UDP, TCP]), addresses in any::<[[u8; 4]; 2]>(),
+    fn an_update_equals_a_recomputation(before in packets_of(&[UDP, TCP]),
+                                        addresses in any::<[[u8; 4]; 2]>(),
                                         ports in any::<(u16, u16)>(), no_check in any::<bool>()) {
         let [source, destination] = addresses;
         let after = Packet { source, destination, ports, ..before.clone() };
@@ -337,7 +339,8 @@ proptest! {
     }
 
     #[test]
-    fn fragments_are_told_from_datagrams(packet in packets(), offset in select(vec![0, 1, 185, 0x1fff]),
+    fn fragments_are_told_from_datagrams(packet in packets(),
+                                         offset in select(vec![0, 1, 185, 0x1fff]),
                                          more in any::<bool>()) {
         let mut ipv4 = packet.ipv4();
         ipv4.fragment_offset = IpFragOffset::try_new(offset).unwrap();

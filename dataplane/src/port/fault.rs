@@ -2,13 +2,13 @@
 //!
 //! [`Fault`] wraps a port and damages what is sent through it as a [`FaultPlan`] says. Which frames
 //! are hit follows from the seed, and [`FaultCounts`] says how many faults were injected, not how
-//! many were meant to be: a fault that is impossible for its frame (a port rewrite in an ARP packet,
+//! many were meant to be: a fault that is impossible for its frame (a port rewrite in an ARP frame,
 //! a delay while the delay line is full, a duplicate without a free buffer, a second fault on the
 //! same frame) is counted as skipped, and the frame passes unharmed.
 //!
 //! Frames are conserved: sent + duplicated - dropped = arrived + refused by the wrapped port + held
 //! back ([`Fault::held`]). Nothing is damaged on receipt. An empty plan costs one branch per burst.
-//! It refuses to know time: delays are measured in frames that pass, and [`Fault::flush`] ends them.
+//! It refuses to know time: delays are measured in frames that pass; [`Fault::flush`] ends them.
 
 mod damage;
 mod plan;

@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), 0xddf2);
     }
 
-    /// The worked example of RFC 1624 §4: 0x5555 becomes 0x3285, and 0x0000 must not become 0xffff.
+    /// The worked example of RFC 1624 §4: 0x5555 becomes 0x3285, and the result is not 0xffff.
     #[test]
     fn update_of_the_rfc() {
         assert_eq!(Delta::new().replace_u16(0x5555, 0x3285).apply(0xdd2f), 0x0000);
