@@ -195,6 +195,16 @@ fn wrong_values_are_told_what_was_expected() {
         ),
         ("question =", "# question =", "question: missing; it has no default"),
         ("{ max = 0 }", "{ max = 0, min = 1 }", "min 1 is above max 0"),
+        (
+            "connections =",
+            "drain = \"5s\"\nconnections =",
+            "imix.toml:13: traffic.drain: 5s is too long; expected at most 4s",
+        ),
+        (
+            "connections =",
+            "drain = \"50ms\"\nconnections =",
+            "traffic.drain: 50ms ends before the deadline of 100ms",
+        ),
         ("seed =", "seed = = ", "imix.toml:3: "),
     ] {
         let found = wrong(from, to);
@@ -213,8 +223,8 @@ fn more_connections_than_ports_or_addresses_are_refused() {
     let addresses = imix(&[
         ("topology.sut.servers", "64"),
         ("topology.sut.cores", "100"),
-        ("topology.generators.cores", "128"),
-        ("topology.generators.servers", "8"),
+        ("topology.generators.cores", "64"),
+        ("topology.generators.servers", "16"),
         ("traffic.connections", "60_000_000"),
         ("phase.fill.open", "60M/s"),
     ]);

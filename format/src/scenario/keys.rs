@@ -118,7 +118,7 @@ pub struct TrafficKeys {
     #[serde(default = "default_deadline")]
     pub deadline: Duration,
     /// How long the generator listens after the last packet of a phase; what is not back by then is
-    /// lost. At least the deadline.
+    /// lost. At least the deadline, at most 4 s.
     #[serde(default = "default_drain")]
     pub drain: Duration,
     /// Frames a generator core plans as one burst, 1 to 32.

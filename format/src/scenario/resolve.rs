@@ -10,14 +10,18 @@ use crate::judge::METRICS;
 use crate::plan::{self, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan};
 use crate::plan::{Timers, Topology, Traffic, Until};
 use crate::summary::LAYER;
+use crate::unit::Duration;
 
-/// Most servers of a role, and most cores of a server.
+/// Most servers of a role.
 const SERVERS_MAX: u16 = 64;
-const CORES_MAX: u16 = 128;
-/// Most generator cores: a probe has 12 bits to name the one that sent it.
-const GENERATORS_MAX: u32 = 1 << 12;
+/// Most cores of a generator server: a probe has 6 bits for the server and 6 for the core.
+const GENERATOR_CORES_MAX: u16 = 64;
+/// Most cores of a SUT server.
+const SUT_CORES_MAX: u16 = 128;
 /// Most connections of one generator core: a probe has 28 bits to name one.
 const CONNECTIONS_PER_CORE_MAX: u64 = 1 << 28;
+/// Longest drain: a TCP probe tells its planned instant only within 4.29 s, 2^26 ticks of 64 ns.
+const DRAIN_MAX: Duration = Duration(4_000_000_000);
 /// Most frames of a batch: one burst.
 const BATCH_MAX: u32 = 32;
 /// Most phases, and most repetitions.
@@ -88,9 +92,9 @@ impl Check<'_> {
         let (generators, sut) = (self.keys.topology.generators, self.keys.topology.sut);
         let limits = [
             ("topology.generators.servers", generators.servers, SERVERS_MAX),
-            ("topology.generators.cores", generators.cores, CORES_MAX),
+            ("topology.generators.cores", generators.cores, GENERATOR_CORES_MAX),
             ("topology.sut.servers", sut.servers, SERVERS_MAX),
-            ("topology.sut.cores", sut.cores, CORES_MAX),
+            ("topology.sut.cores", sut.cores, SUT_CORES_MAX),
         ];
         for (key, found, max) in limits {
             if found == 0 || found > max {
@@ -104,19 +108,13 @@ impl Check<'_> {
                 .refuse("topology.sut.kind", problem)
                 .expected("krononat or forwarder"));
         }
-        let topology = Topology {
+        Ok(Topology {
             generator_servers: generators.servers,
             generator_cores: generators.cores,
             sut_servers: sut.servers,
             sut_cores: sut.cores,
             sut_kind: sut.kind,
-        };
-        if topology.generators() > GENERATORS_MAX {
-            let problem = format!("{} generator cores", topology.generators());
-            let error = self.refuse("topology.generators", problem);
-            return Err(error.expected(format!("at most {GENERATORS_MAX} on all servers")));
-        }
-        Ok(topology)
+        })
     }
 
     fn traffic(&self, topology: &Topology) -> Result<Traffic, Diagnostic> {
@@ -145,6 +143,10 @@ impl Check<'_> {
             return Err(self
                 .refuse("traffic.drain", problem)
                 .remedy("Set traffic.drain to at least traffic.deadline."));
+        }
+        if keys.drain > DRAIN_MAX {
+            let error = self.refuse("traffic.drain", format!("{} is too long", keys.drain));
+            return Err(error.expected(format!("at most {DRAIN_MAX}, the age a probe can tell")));
         }
         let sum: f64 = sizes.iter().map(|&size| f64::from(size)).sum();
         Ok(Traffic {
