@@ -65,9 +65,20 @@ fn exponent_of(value: f64, digits: usize) -> i32 {
     text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0)
 }
 
-/// A share (0 to 1) as a percentage: `0.0000003 %`, `98.4 %`, `0 %`.
+/// A share (0 to 1) as a percentage of up to three significant digits: `0.0000003 %`, `98.4 %`,
+/// `0 %`.
 pub fn percent(share: f64) -> String {
-    if share.is_finite() { format!("{} %", significant(share * 100.0, 3)) } else { MISSING.into() }
+    if !share.is_finite() {
+        return MISSING.to_owned();
+    }
+    let text = significant(share * 100.0, 3);
+    // Not of 100 or of 1e-10, whose last zeros mean something.
+    let text = if text.contains('.') && !text.contains('e') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
+    };
+    format!("{text} %")
 }
 
 /// A share of a whole as a percentage, [`MISSING`] of nothing.

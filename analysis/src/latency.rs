@@ -36,7 +36,7 @@ pub struct LatencyLog {
 
 /// Why a latency log could not be read.
 #[derive(Clone, Debug, Error)]
-#[error("histogram {entry}: {why}")]
+#[error("entry {entry}: {why}")]
 pub struct LogError {
     /// The entry, counted from 1.
     pub entry: usize,
@@ -51,10 +51,8 @@ pub struct LogError {
 pub fn read_log(bytes: &[u8]) -> Result<LatencyLog, LogError> {
     let mut log = LatencyLog::default();
     let mut deserializer = Deserializer::new();
-    let mut entry = 0;
-    for line in IntervalLogIterator::new(bytes) {
-        entry += 1;
-        let failed = |why: String| LogError { entry, why };
+    for (index, line) in IntervalLogIterator::new(bytes).enumerate() {
+        let failed = |why: String| LogError { entry: index + 1, why };
         let line = line.map_err(|error| failed(format!("{error:?}")))?;
         let LogEntry::Interval(interval) = line else { continue };
         let coded =
@@ -108,11 +106,11 @@ pub fn curve(histogram: &Histogram<u64>) -> Vec<Point> {
 /// The percentiles of a summary, where known; its smallest and largest value have no place on the
 /// axis, since the count behind them is not known.
 pub fn curve_of_summary(latency: &Latency) -> Vec<Point> {
-    [(0.5, latency.p50), (0.9, latency.p90), (0.99, latency.p99), (0.999, latency.p999)]
+    [(0.5f64, latency.p50), (0.9, latency.p90), (0.99, latency.p99), (0.999, latency.p999)]
         .into_iter()
         .filter_map(|(p, value)| {
             let latency_us = value.filter(|value| value.is_finite())?;
-            Some(Point { nines: -(1.0 - p as f64).log10(), latency_us })
+            Some(Point { nines: -(1.0 - p).log10(), latency_us })
         })
         .collect()
 }

@@ -30,6 +30,7 @@ const FONT: &str = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Ari
 /// Plotters writes a font size divided by this.
 const FONT_SCALE: f64 = 1.24;
 
+const GROUND: RGBColor = RGBColor(0xff, 0xff, 0xff);
 const INK: RGBColor = RGBColor(0x1f, 0x29, 0x33);
 const SOFT: RGBColor = RGBColor(0x52, 0x60, 0x6d);
 const GRID: RGBColor = RGBColor(0xdd, 0xe2, 0xe7);
@@ -38,7 +39,8 @@ const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
 const RED: RGBColor = RGBColor(0xc2, 0x4a, 0x00);
 
 /// Each colour with the one that takes its place on a dark ground.
-const DARK: [(RGBColor, &str); 6] = [
+const DARK: [(RGBColor, &str); 7] = [
+    (GROUND, "#12181f"),
     (INK, "#e8ecf0"),
     (SOFT, "#a3afba"),
     (GRID, "#36424e"),

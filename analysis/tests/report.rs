@@ -63,7 +63,12 @@ fn the_answer_says_what_the_run_says() {
     summary.ledger.lost = 12;
     summary.ledger.on_time -= 12;
     let text = answer(&summary);
-    assert!(text.starts_with("2 cores forward 28.4 Mpps, 14.2 Mpps per core (95 %"), "{text}");
+    assert!(
+        text.starts_with(
+            "2 cores forward 28.4 Mpps, 14.2 Mpps per core (95 % interval 14.0–14.4), of"
+        ),
+        "{text}"
+    );
     assert!(
         text.contains("with 12 of 142,000,000 packets lost (0.00000845 %), 0 corrupt"),
         "{text}"
@@ -99,6 +104,37 @@ fn the_answer_says_what_the_run_says() {
 }
 
 #[test]
+fn a_run_with_an_event_answers_how_long_it_lasted() {
+    let event = |what: &str, scale: f64| Recovery {
+        event: what.to_owned(),
+        blocked: Some(98.2 * scale),
+        p50: Some(110.0 * scale),
+        p99: Some(212.0 * scale),
+        max: Some(231.0 * scale),
+        resolution: Some(2.0),
+        first_rerouted: None,
+        collateral_lost: Some(0),
+    };
+    let mut summary = fixture::summary();
+    summary.recovery_ms = vec![event("kill sut.server[1]", 1.0)];
+    let text = answer(&summary);
+    assert!(
+        text.starts_with(
+            "After “kill sut.server[1]” half of the connections were without service for at most \
+             110 ms, 99 % for at most 212 ms, all for at most 231 ms (resolution 2.00 ms); one core \
+             forwards at least 14.2 Mpps"
+        ),
+        "{text}"
+    );
+    summary.recovery_ms.insert(0, event("kill sut.server[0]", 3.0));
+    let text = answer(&summary);
+    assert!(text.starts_with("After “kill sut.server[0]”, the worst of 2 events, half"), "{text}");
+    summary.recovery_ms.truncate(1);
+    summary.recovery_ms[0].p50 = None;
+    assert!(answer(&summary).contains("the loss was that of 295 ms without forwarding"));
+}
+
+#[test]
 fn the_page_has_sentence_numbers_and_nothing_else_to_load() {
     let run = run();
     let page = render(&run).expect("a page");
@@ -109,7 +145,7 @@ fn the_page_has_sentence_numbers_and_nothing_else_to_load() {
         "2,800,000,000 Hz",
         "38.63 Gbit/s",
         "140.5",
-        "−0.0200 %",
+        "−0.02 %",
         "64 GiB",
         "krono run scenario.toml --testbed embedded --seed 24301",
     ] {

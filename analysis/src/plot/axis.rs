@@ -31,7 +31,7 @@ impl Ranged for Axis {
     }
 }
 
-/// A linear axis from 0 that shows `max`: steps of 1, 2 or 5 × 10ⁿ, about
+/// A linear axis from 0 that shows `max`: steps of 1, 2, 2.5 or 5 × 10ⁿ, about
 /// `count` of them. An axis for nothing but zeros runs from 0 to 1.
 pub fn linear(max: f64, count: usize) -> Axis {
     let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
@@ -41,10 +41,10 @@ pub fn linear(max: f64, count: usize) -> Axis {
     Axis { range: 0.0..steps * step, ticks }
 }
 
-/// Smallest of 1, 2, 5, 10 × 10ⁿ that is not below `rough`.
+/// Smallest of 1, 2, 2.5, 5, 10 × 10ⁿ that is not below `rough`.
 fn round_step(rough: f64) -> f64 {
     let power = 10f64.powf(rough.log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
+    [1.0, 2.0, 2.5, 5.0, 10.0]
         .into_iter()
         .map(|factor| factor * power)
         .find(|step| *step >= rough * (1.0 - 1e-9))

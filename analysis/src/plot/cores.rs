@@ -2,7 +2,7 @@
 //! [`scaling`](crate::scaling)).
 
 use super::axis::{self, Axis};
-use super::{BLUE, INK, Label, Plot, RED, Side, chart, draw, label, legend};
+use super::{BLUE, GROUND, INK, Label, Plot, RED, Side, chart, draw, label, legend};
 use crate::figure;
 use crate::scaling::Balance;
 use plotters::prelude::*;
@@ -44,7 +44,7 @@ pub fn plot(balance: &Balance) -> Option<Plot> {
                 grid: false,
             },
             Side {
-                axis: axis::linear(balance.ideal_mpps * 1.08, 5),
+                axis: axis::linear(balance.ideal_mpps * 1.02, 6),
                 desc: "rate (Mpps)",
                 format: &|y| axis::tick(*y),
                 room: 60,
@@ -62,8 +62,12 @@ pub fn plot(balance: &Balance) -> Option<Plot> {
         if count <= FIGURES_MAX {
             for (i, core) in balance.cores.iter().enumerate() {
                 let (x, y) = chart.backend_coord(&(i as f64, core.mpps));
-                let how = Label { color: INK, horizontal: HPos::Center, ..Label::default() };
-                label(canvas, &figure::significant(core.mpps, 3), (x, y - 9), how)?;
+                // In the bar where there is room, clear of the ideal line.
+                let (_, bottom) = chart.backend_coord(&(i as f64, 0.0));
+                let inside = bottom - y > 30;
+                let (color, y) = if inside { (GROUND, y + 14) } else { (INK, y - 9) };
+                let how = Label { color, horizontal: HPos::Center, ..Label::default() };
+                label(canvas, &figure::significant(core.mpps, 3), (x, y), how)?;
             }
         }
         Ok(())

@@ -98,7 +98,7 @@ fn nines(p: f64) -> f64 {
 
 /// Percentile of a number of nines as text: `50 %`, `99.9 %`.
 fn percentile(nines: f64) -> String {
-    let decimals = (nines.floor() as usize).saturating_sub(2).max(0);
+    let decimals = (nines.floor() as usize).saturating_sub(2);
     format!("{:.decimals$} %", 100.0 * (1.0 - 10f64.powf(-nines)))
 }
 

@@ -5,10 +5,13 @@
 //! cores that publish a little apart still belong together.
 
 use super::axis::{self, Axis};
-use super::{BLUE, Label, ORANGE, Plot, RED, SOFT, Side, chart, draw, label, legend, shortened};
+use super::{
+    BLUE, Label, ORANGE, Plot, RED, SOFT, Side, WIDTH, chart, draw, label, legend, shortened,
+};
 use crate::{figure, stats};
 use format::sample::{Event, Role, Sample};
 use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
 use std::collections::BTreeSet;
 
 /// Events beyond this are marked but not named.
@@ -71,7 +74,11 @@ pub fn series(samples: &[Sample], events: &[Event]) -> Option<Series> {
         .iter()
         .filter(|event| event.t_s.is_finite())
         .partition::<Vec<&Event>, _>(|event| event.kind == "phase");
-    let words = |events: Vec<&Event>| events.iter().map(|e| (e.t_s, e.what.clone())).collect();
+    let words = |events: Vec<&Event>| {
+        let mut marks: Vec<_> = events.iter().map(|e| (e.t_s, e.what.clone())).collect();
+        marks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        marks
+    };
     let mut series = Series { role, instants, phases: words(phases), events: words(events) };
     if series.phases.is_empty() {
         series.phases = phases_of(&series.instants);
@@ -130,7 +137,7 @@ pub fn plot(series: &Series) -> Option<Plot> {
             Role::Sut => "forwarded (white-box)",
         };
         legend(canvas, &[(ORANGE, 6, "offered"), (BLUE, 2, source), (RED, 1, "event")])?;
-        let rates = axis::linear(highest * 1.05, 5);
+        let rates = axis::linear(highest * 1.02, 6);
         let top = rates.range.end;
         let mut x_ticks = axis::linear(end_s, 10).ticks;
         x_ticks.retain(|tick| *tick <= end_s * 1.001);
@@ -152,30 +159,28 @@ pub fn plot(series: &Series) -> Option<Plot> {
                 grid: true,
             },
         )?;
-        let marks =
-            series.phases.iter().map(|mark| (mark, SOFT, 0)).chain(
-                series.events.iter().enumerate().map(|(i, mark)| (mark, RED, 1 + i as i32 % 3)),
-            );
-        for (i, ((t_s, what), color, row)) in marks.enumerate() {
+        for (t_s, name) in &series.phases {
             let line = [(*t_s, 0.0), (*t_s, top)];
-            if color == SOFT {
-                chart.draw_series(DashedLineSeries::new(line, 2, 3, color.stroke_width(1)))?;
-            } else {
-                chart.draw_series(LineSeries::new(line, color.stroke_width(1)))?;
-            }
+            chart.draw_series(DashedLineSeries::new(line, 2, 3, SOFT.stroke_width(1)))?;
+            let (x, y) = chart.backend_coord(&(*t_s, top));
+            let how = Label { color: SOFT, ..Label::default() };
+            label(canvas, &shortened(name, 32), (x + 4, y + 8), how)?;
+        }
+        let lines: Vec<i32> =
+            series.events.iter().map(|(t_s, _)| chart.backend_coord(&(*t_s, top)).0).collect();
+        let (_, y) = chart.backend_coord(&(0.0, top));
+        for (i, ((t_s, what), at)) in series.events.iter().zip(places(&lines)).enumerate() {
+            let line = [(*t_s, 0.0), (*t_s, top)];
+            chart.draw_series(LineSeries::new(line, RED.stroke_width(1)))?;
             if i < NAMED_MAX {
-                let (x, y) = chart.backend_coord(&(*t_s, top));
-                let at = (x + 4, y + 8 + 15 * row);
-                label(canvas, &shortened(what, 32), at, Label { color, ..Label::default() })?;
+                let how = Label { color: RED, horizontal: at.side, ..Label::default() };
+                label(canvas, &shortened(what, 32), (at.x, y + 24 + 15 * at.row), how)?;
             }
         }
         // The offered curve is the wider one underneath, so that both show where they agree.
-        let curve = |rate: fn(&Instant) -> f64| -> Vec<(f64, f64)> {
-            series.instants.iter().map(|instant| (instant.t_s, rate(instant))).collect()
-        };
         let curves = [
-            (curve(|i| i.offered_mpps), ORANGE.stroke_width(6), 5),
-            (curve(|i| i.forwarded_mpps), BLUE.stroke_width(2), 3),
+            (steps(&series.instants, |i| i.offered_mpps), ORANGE.stroke_width(6), 5),
+            (steps(&series.instants, |i| i.forwarded_mpps), BLUE.stroke_width(2), 3),
         ];
         for (points, stroke, radius) in curves {
             if let [point] = points[..] {
@@ -186,4 +191,45 @@ pub fn plot(series: &Series) -> Option<Plot> {
         }
         Ok(())
     })
+}
+
+/// A level line over each interval: a sample is a mean, and nothing is known between its ends.
+fn steps(instants: &[Instant], rate: fn(&Instant) -> f64) -> Vec<(f64, f64)> {
+    if let [instant] = instants {
+        return vec![(instant.t_s, rate(instant))];
+    }
+    let ends = instants.iter().map(|instant| instant.t_s);
+    // The first interval is taken to be as long as the second.
+    let begin = instants.windows(2).next().map_or(0.0, |pair| 2.0 * pair[0].t_s - pair[1].t_s);
+    let begins = std::iter::once(begin.max(0.0)).chain(ends);
+    instants
+        .iter()
+        .zip(begins)
+        .flat_map(|(instant, begin)| [(begin, rate(instant)), (instant.t_s, rate(instant))])
+        .collect()
+}
+
+/// Where the name of an event stands.
+struct Place {
+    x: i32,
+    row: i32,
+    side: HPos,
+}
+
+/// Names of events close to each other stand in rows beside the last of them, clear of the lines.
+fn places(lines: &[i32]) -> Vec<Place> {
+    const CLOSE: i32 = 120;
+    let mut places: Vec<Place> = Vec::new();
+    let mut begin = 0;
+    for (i, &x) in lines.iter().enumerate() {
+        let last_of_cluster = lines.get(i + 1).is_none_or(|next| next - x > CLOSE);
+        if last_of_cluster {
+            let right = x + 220 < WIDTH as i32;
+            let (side, x) =
+                if right { (HPos::Left, x + 5) } else { (HPos::Right, lines[begin] - 5) };
+            places.extend((begin..=i).map(|j| Place { x, row: (j - begin) as i32, side }));
+            begin = i + 1;
+        }
+    }
+    places
 }

@@ -3,7 +3,7 @@
 use crate::figure;
 use crate::report::missing;
 use format::Summary;
-use format::summary::{Judged, Limit};
+use format::summary::{Judged, Limit, Recovery};
 
 /// Answers the scenario's question in one sentence (two where a criterion failed). A run that is
 /// invalid answers nothing, and the sentence says so and why.
@@ -17,7 +17,12 @@ pub fn answer(summary: &Summary) -> String {
     }
     let mut text = match sent(summary) {
         0 => "No packet was sent, so nothing was measured".to_owned(),
-        sent => format!("{}, {}", rate(summary), integrity(summary, sent)),
+        sent => {
+            let event = interruption(summary).map_or_else(String::new, |text| text + "; ");
+            let rate = rate(summary);
+            let rate = if event.is_empty() { rate } else { lower_first(&rate) };
+            format!("{event}{rate}, {}", integrity(summary, sent))
+        }
     };
     if summary.run.interrupted {
         text = format!("In the part that ran before it was interrupted: {}", lower_first(&text));
@@ -62,10 +67,9 @@ fn rate(summary: &Summary) -> String {
     let how_much = match (cores, per_core, rates.forwarded_mpps) {
         (1, Some(estimate), _) => figure::estimate(estimate, "Mpps"),
         (_, Some(estimate), Some(total)) => format!(
-            "{} Mpps, {} Mpps per core{},",
+            "{} Mpps, {},",
             figure::significant(total, 3),
-            figure::significant(estimate.value, 3),
-            figure::interval(estimate).map_or_else(String::new, |text| format!(" ({text})")),
+            figure::estimate(estimate, "Mpps per core"),
         ),
         (_, _, Some(total)) => format!("{} Mpps", figure::significant(total, 3)),
         (_, _, None) => {
@@ -82,6 +86,37 @@ fn rate(summary: &Summary) -> String {
         held => format!(" on {} established connections", figure::count(held)),
     };
     format!("{who} {least}{how_much} of {genome}{held}")
+}
+
+/// "After “kill sut.server[1]” half of the connections were without service for at most 110 ms, …",
+/// of the worst event if there were several.
+fn interruption(summary: &Summary) -> Option<String> {
+    let known = |value: Option<f64>| value.filter(|value| value.is_finite());
+    let worst = |event: &&Recovery| known(event.max.or(event.p99).or(event.blocked)).unwrap_or(0.0);
+    let event = summary.recovery_ms.iter().max_by(|a, b| worst(a).total_cmp(&worst(b)))?;
+    let ms = |value: f64| format!("{} ms", figure::significant(value, 3));
+    let parts = [
+        (event.p50, "half of the connections were without service for at most"),
+        (event.p99, "99 % for at most"),
+        (event.max, "all for at most"),
+    ];
+    let mut parts: Vec<String> = parts
+        .into_iter()
+        .filter_map(|(value, words)| Some(format!("{words} {}", ms(known(value)?))))
+        .collect();
+    if known(event.p50).is_none() {
+        parts = vec![match known(event.blocked) {
+            Some(blocked) => format!("the loss was that of {} without forwarding", ms(blocked)),
+            None => format!("the time without service is {}", missing(summary, "recovery_ms.p50")),
+        }];
+    }
+    let resolution = known(event.resolution);
+    let resolution = resolution.map_or_else(String::new, |r| format!(" (resolution {})", ms(r)));
+    let which = match summary.recovery_ms.len() {
+        1 => String::new(),
+        events => format!(", the worst of {events} events,"),
+    };
+    Some(format!("After “{}”{which} {}{resolution}", event.event, parts.join(", ")))
 }
 
 /// "with 0 of 142,000,000 packets lost, corrupt, misrouted or mistranslated", each one by name as
@@ -109,7 +144,7 @@ fn integrity(summary: &Summary, sent: u64) -> String {
 
 /// "ledger.lost is 12 (at most 0)".
 pub(crate) fn verdict(judged: &Judged) -> String {
-    let value = judged.value.map_or(figure::MISSING.to_owned(), |v| figure::value(v));
+    let value = judged.value.map_or_else(|| figure::MISSING.to_owned(), figure::value);
     format!("{} is {value} ({})", judged.name, limit(&judged.limit))
 }
 

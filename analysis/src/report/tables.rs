@@ -24,7 +24,7 @@ pub(super) struct Row {
 /// One cell, escaped by the template.
 pub(super) struct Cell {
     pub(super) text: String,
-    /// CSS class: `number`, `code`, `good`, `bad` or none.
+    /// CSS class: `number`, `code`, `source`, `good`, `bad` or none.
     pub(super) class: &'static str,
     /// Anchor on the page.
     pub(super) link: Option<String>,
@@ -96,7 +96,8 @@ fn share_or_missing(summary: &Summary, field: &str, value: Option<f64>) -> Cell 
 pub(super) fn figures(summary: &Summary) -> Table {
     let rates = &summary.throughput;
     let row = |name: &str, value: Cell, source: &str, meaning: &str| {
-        Row::new([Cell::text(name), value, Cell::text(source), Cell::text(meaning)])
+        let source = Cell { class: "source", ..Cell::text(source) };
+        Row::new([Cell::text(name), value, source, Cell::text(meaning)])
     };
     let mpps = |field: &str, value| or_missing(summary, field, value, "Mpps");
     let mut forwarded = mpps("throughput.forwarded_mpps", rates.forwarded_mpps);

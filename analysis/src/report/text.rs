@@ -112,12 +112,13 @@ fn latency(summary: &Summary) -> String {
 
 fn sut(summary: &Summary) -> String {
     let cores = &summary.sut.cores;
+    let (_, cycles) = cycles_per_packet(cores);
     let busy = cores.iter().filter_map(|core| core.busy_share).reduce(f64::max);
     format!(
         "{} on {}, {} cycles per packet, busiest core {}",
         summary.sut.kind,
         figure::plural(cores.len(), "core"),
-        number(cycles_per_packet(cores).1),
+        cycles.map_or_else(|| figure::MISSING.to_owned(), |n| figure::significant(n, 4)),
         busy.map_or_else(|| figure::MISSING.to_owned(), figure::percent)
     )
 }
