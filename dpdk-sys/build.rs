@@ -12,7 +12,7 @@ const LIBRARIES: [&str; 5] = ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(dpdk_found)");
     println!("cargo::rerun-if-env-changed=KRONO_WITHOUT_DPDK");
-    println!("cargo::rerun-if-changed=src/shim.c");
+    println!("cargo::rerun-if-changed=src");
     if std::env::var("KRONO_WITHOUT_DPDK").is_ok_and(|value| value == "1") {
         return;
     }
@@ -25,7 +25,7 @@ fn main() {
     let Some(flags) = compiler_flags() else { return };
 
     let mut shim = cc::Build::new();
-    shim.file("src/shim.c").std("gnu11").warnings(true).flags(flags);
+    shim.files(["src/shim.c", "src/gate.c"]).std("gnu11").warnings(true).flags(flags);
     shim.compile("krono_dpdk_shim");
     for path in dpdk.link_paths {
         println!("cargo::rustc-link-search=native={}", path.display());

@@ -2,8 +2,8 @@
 //!
 //! This process is the server: it sends every frame back. The test runs itself again as the
 //! client, which numbers its frames, keeps some in flight and checks every byte that returns. The
-//! first client is killed in full traffic once it has verified its frames; a second one takes its
-//! place, verifies as many and ends by itself.
+//! first client is killed in full traffic once it has verified its frames, while the server goes on
+//! polling; a second one takes its place, verifies as many and ends by itself.
 
 use dataplane::burst::{BURST, Burst};
 use dataplane::frame::{CAPACITY, Frame};
@@ -90,7 +90,6 @@ impl Client {
 
     fn kill(&mut self) {
         self.0.kill().expect("the client runs");
-        self.0.wait().expect("the client was killed");
     }
 }
 

@@ -3,7 +3,8 @@
 //! DPDK is found by pkg-config (`libdpdk`, 22.11 or later) and linked shared; `shim.c` gives a
 //! symbol to what DPDK has only inline, and the declarations below are written by hand, one for
 //! each function of the shim. Drivers are not linked: the EAL opens those of the distribution's
-//! driver directory when it starts.
+//! driver directory when it starts. `gate.c` keeps the EAL's interrupt thread from unmapping a memif
+//! peer's memory under a burst.
 //!
 //! Where DPDK is missing, or `KRONO_WITHOUT_DPDK=1` is set when building, this crate is empty and
 //! its build script does not set `DEP_DPDK_SHIM_FOUND` for its dependents.

@@ -6,6 +6,8 @@
  * built with. Functions that can fail return a negative errno. Nothing here is called per packet:
  * the smallest unit is a burst, but for krono_mbuf_free.
  */
+#include "gate.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -57,7 +59,7 @@ const char *krono_strerror(int number)
 int krono_eal_init(int count, char **arguments)
 {
 	rte_openlog_stream(stderr);
-	return rte_eal_init(count, arguments) < 0 ? negative_errno() : 0;
+	return rte_eal_init(count, arguments) < 0 ? negative_errno() : krono_gate_start();
 }
 
 const char *krono_eal_runtime_dir(void)
@@ -140,6 +142,8 @@ int krono_port_setup(uint16_t port, struct rte_mempool *pool, uint16_t descripto
 
 	if (ret < 0)
 		return ret;
+	if (strcmp(info.driver_name, "net_memif") == 0)
+		krono_gate_port(port);
 	if (info.max_mtu != UINT16_MAX && info.max_rx_pktlen > info.max_mtu)
 		overhead = info.max_rx_pktlen - info.max_mtu;
 	conf.rxmode.mtu = RTE_MIN((uint32_t)mtu, (uint32_t)info.max_mtu);
@@ -203,12 +207,18 @@ int krono_port_stats(uint16_t port, struct krono_device_stats *out)
 
 uint16_t krono_rx_burst(uint16_t port, struct rte_mbuf **frames, uint16_t count)
 {
-	return rte_eth_rx_burst(port, 0, frames, count);
+	krono_gate_enter(port);
+	count = rte_eth_rx_burst(port, 0, frames, count);
+	krono_gate_leave(port);
+	return count;
 }
 
 uint16_t krono_tx_burst(uint16_t port, struct rte_mbuf **frames, uint16_t count)
 {
-	return rte_eth_tx_burst(port, 0, frames, count);
+	krono_gate_enter(port);
+	count = rte_eth_tx_burst(port, 0, frames, count);
+	krono_gate_leave(port);
+	return count;
 }
 
 /* All or none. */

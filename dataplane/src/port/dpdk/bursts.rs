@@ -59,6 +59,7 @@ impl Dpdk {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.lanes.iter_mut().filter(|lane| lane.dials()).for_each(Lane::lend_buffers);
         Ok(())
     }
 

@@ -98,6 +98,13 @@ impl Lane {
         self.start()
     }
 
+    /// Receives nothing. A memif client lends its server the slots to send into when it first
+    /// receives, and the server would refuse what it has to send before that.
+    pub(super) fn lend_buffers(&mut self) {
+        // SAFETY: no frame is written, and `&mut self` says that no other burst is under way.
+        unsafe { dpdk_sys::krono_rx_burst(self.port, std::ptr::null_mut(), 0) };
+    }
+
     pub(super) fn link_up(&self) -> bool {
         // SAFETY: the port exists.
         unsafe { dpdk_sys::krono_port_link(self.port) == 1 }
