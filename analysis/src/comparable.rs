@@ -13,9 +13,9 @@ use std::fmt::Debug;
 /// packet rate that is worth reporting.
 pub fn obstacles(a: &Summary, b: &Summary) -> Vec<String> {
     let mut found = Vec::new();
-    for (summary, which) in [(a, "first"), (b, "second")] {
+    for summary in [a, b] {
         if !summary.valid {
-            found.push(format!("the {which} run is invalid"));
+            found.push(format!("run {} is invalid", summary.run.id));
         }
     }
     differ(&mut found, "genome", &a.throughput.genome, &b.throughput.genome);

@@ -65,20 +65,26 @@ fn exponent_of(value: f64, digits: usize) -> i32 {
     text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0)
 }
 
-/// A share (0 to 1) as a percentage of up to three significant digits: `0.0000003 %`, `98.4 %`,
-/// `0 %`.
+/// As [`significant`], without zeros at the end of a fraction: `37.25`, `61`, `0.007`.
+pub fn trimmed(value: f64, digits: usize) -> String {
+    let text = significant(value, digits);
+    // Not of 100 or of 1e-10, whose last zeros mean something.
+    if text.contains('.') && !text.contains('e') {
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    text
+}
+
+/// A share (0 to 1) as a percentage: `0.0000003 %`, `98.4 %`, `0 %`. All but all is not all: where
+/// three digits would round up to 100, more are printed.
 pub fn percent(share: f64) -> String {
     if !share.is_finite() {
         return MISSING.to_owned();
     }
-    let text = significant(share * 100.0, 3);
-    // Not of 100 or of 1e-10, whose last zeros mean something.
-    let text = if text.contains('.') && !text.contains('e') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &text
-    };
-    format!("{text} %")
+    let percent = share * 100.0;
+    let rounds_up = |digits: &usize| percent < 100.0 && trimmed(percent, *digits) == "100";
+    let digits = (3..16).find(|digits| !rounds_up(digits)).unwrap_or(3);
+    format!("{} %", trimmed(percent, digits))
 }
 
 /// A share of a whole as a percentage, [`MISSING`] of nothing.
@@ -178,6 +184,8 @@ mod tests {
         assert!(significant(1e-12, 3).contains('e'));
         assert_eq!(count(142_000_000), "142,000,000");
         assert_eq!((percent(0.984), percent(0.0)), ("98.4 %".into(), "0 %".into()));
+        assert_eq!((percent(1.0), percent(0.999_993)), ("100 %".into(), "99.999 %".into()));
+        assert_eq!((trimmed(61.0, 4), trimmed(100.0, 2)), ("61".into(), "100".into()));
         assert_eq!((bytes(17_179_869_184), bytes(100)), ("16 GiB".into(), "100 bytes".into()));
         assert_eq!(genome("imix-7-4-1"), "IMIX 7:4:1");
         assert_eq!(genome("imix-tiny"), "imix-tiny");

@@ -175,7 +175,9 @@ fn warnings(run: &Run) -> Vec<Warning> {
 /// "not available" with the reason that the summary records for `field`.
 fn missing(summary: &Summary, field: &str) -> String {
     let reason = summary.warnings.iter().find(|w| w.field.as_deref() == Some(field));
-    let reason = reason.map_or("no reason recorded", |w| warn::split_remedy(w).0);
+    // A warning that only repeats the field's name gives no reason.
+    let reason = reason.map(|w| warn::split_remedy(w).0).filter(|text| !text.starts_with(field));
+    let reason = reason.unwrap_or("no reason recorded");
     format!("{}: {}", figure::MISSING, reason.trim_end_matches('.'))
 }
 
@@ -189,10 +191,10 @@ fn question(summary: &Summary) -> String {
 fn section(index: usize, run: &Run) -> Section {
     let summary = &run.summary;
     let warnings = warnings(run);
-    let mood = match (summary.valid, summary.pass.met && !summary.run.interrupted) {
+    let mood = match (summary.valid && summary.pass.met, summary.run.interrupted) {
         (false, _) => "bad",
-        (true, false) => "doubtful",
-        (true, true) => "good",
+        (true, true) => "doubtful",
+        (true, false) => "good",
     };
     Section {
         id: format!("run-{}", index + 1),

@@ -144,6 +144,7 @@ fn the_page_has_sentence_numbers_and_nothing_else_to_load() {
         "1,032,192",
         "2,800,000,000 Hz",
         "38.63 Gbit/s",
+        "99.999 %",
         "140.5",
         "−0.02 %",
         "64 GiB",

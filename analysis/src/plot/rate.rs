@@ -137,7 +137,9 @@ pub fn plot(series: &Series) -> Option<Plot> {
             Role::Sut => "forwarded (white-box)",
         };
         legend(canvas, &[(ORANGE, 6, "offered"), (BLUE, 2, source), (RED, 1, "event")])?;
-        let rates = axis::linear(highest * 1.02, 6);
+        // Room above the curve for the names of phases and events.
+        let rows = 1 + series.events.len().min(4);
+        let rates = axis::linear(highest * (1.02 + 0.08 * rows as f64), 6);
         let top = rates.range.end;
         let mut x_ticks = axis::linear(end_s, 10).ticks;
         x_ticks.retain(|tick| *tick <= end_s * 1.001);

@@ -80,7 +80,7 @@ const WHITE: &str = "white-box";
 /// Value with unit, or why there is none.
 fn or_missing(summary: &Summary, field: &str, value: Option<f64>, unit: &str) -> Cell {
     match value.filter(|value| value.is_finite()) {
-        Some(value) => Cell::number(format!("{} {unit}", figure::significant(value, 4))),
+        Some(value) => Cell::number(format!("{} {unit}", figure::trimmed(value, 4))),
         None => Cell::text(missing(summary, field)),
     }
 }
