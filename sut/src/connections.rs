@@ -4,8 +4,8 @@
 //! A connection's external address and port *are* the index of its record, so an inbound packet
 //! needs one cold cache line and no hash; an outbound one needs its bucket in the flow table and
 //! then the record, which holds the whole 5-tuple. The record also says when the connection
-//! expires. The table's own expiry is a lower bound, set when the sweep looks at the record, so
-//! that forwarding writes one line and not two.
+//! expires. The table's own expiry is a lower bound, set when the sweep looks at the record to the
+//! earliest that any packet can make of it, so that forwarding writes one line and not two.
 
 use crate::conntrack::{Direction, Segment, State};
 use crate::ports::{PortBlocks, Slot, Subscriber};
@@ -224,7 +224,8 @@ impl Connections {
     ) -> Result<Slot, NotOpened> {
         let slot = self.ports.allocate(subscriber).ok_or(NotOpened::PortsExhausted)?;
         let expiry = self.deadlines.after(now, state);
-        if self.table.insert(hash, slot.0, expiry).is_err() {
+        let look = self.deadlines.look_again(now, state, expiry);
+        if self.table.insert(hash, slot.0, look).is_err() {
             self.ports.release(slot);
             return Err(NotOpened::TableFull);
         }
@@ -267,11 +268,12 @@ impl Connections {
 
     /// Looks at the next `buckets` buckets of the table and ends the connections whose time is over.
     pub fn sweep(&mut self, now: Tick, buckets: usize) {
-        let Connections { records, table, ports, expired, .. } = self;
+        let Connections { records, table, ports, deadlines, expired, .. } = self;
         let removed = table.sweep(now.0, buckets, |slot| {
             let record = &mut records.0[slot as usize];
             if !now.is_past(record.expiry) {
-                return table::Verdict::Keep(record.expiry);
+                let look = deadlines.look_again(now, record.state(), record.expiry);
+                return table::Verdict::Keep(look);
             }
             *record = NONE;
             ports.release(Slot(slot));

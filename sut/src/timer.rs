@@ -47,6 +47,21 @@ impl Deadlines {
     pub fn after(&self, now: Tick, state: State) -> u16 {
         now.0.wrapping_add(self.0[state.timeout() as usize])
     }
+
+    /// When the sweep must look at a connection again that is in `state` and expires at `expiry`:
+    /// as soon as any packet between now and then can have it expire. One that closes its TCP
+    /// connection turns two hours into four minutes.
+    #[inline]
+    pub fn look_again(&self, now: Tick, state: State, expiry: u16) -> u16 {
+        let left = expiry.wrapping_sub(now.0);
+        let left = match state.timeout() {
+            Timeout::Udp | Timeout::Icmp => left,
+            Timeout::TcpTransitory | Timeout::TcpEstablished => left
+                .min(self.0[Timeout::TcpTransitory as usize])
+                .min(self.0[Timeout::TcpEstablished as usize]),
+        };
+        now.0.wrapping_add(left)
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,381 @@
+//! Krononat against a model in ordinary maps: long random lives of a few subscribers, remotes and
+//! ports, so that connections collide, are filtered, expire, are re-opened and run out of room.
+
+mod model;
+mod rig;
+
+use dataplane::clock::Nanos;
+use krononat::config::{self, Config};
+use krononat::ports::Slot;
+use model::{Expected, Headers, ICMP, Limits, Model, TCP, Timers, UDP};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use rig::{Fate, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// One packet of a few thousand possible ones.
+#[derive(Clone, Copy, Debug)]
+struct Draft {
+    protocol: u8,
+    flags: u8,
+    inside: (usize, u16),
+    remote: SocketAddrV4,
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Outbound(Draft),
+    /// SYN, SYN-ACK and ACK.
+    Handshake(Draft),
+    /// As many packets as there are ports, each for a connection of its own.
+    Fill(usize, u16),
+    /// An answer to a connection of the past or present, as it should be or not quite.
+    Answer {
+        to: Index,
+        flags: u8,
+        slip: Slip,
+    },
+    /// Something for a port whose holder is not asked for.
+    Stray {
+        protocol: u8,
+        port: u16,
+        flags: u8,
+    },
+    /// Time passes.
+    Wait {
+        ms: u64,
+    },
+    /// A part of a sweep.
+    Sweep {
+        buckets: usize,
+    },
+    /// A whole sweep in slices, while time passes.
+    Round {
+        slices: usize,
+        ms: u64,
+    },
+    /// A long time, with the sweeps that belong to it.
+    Silence {
+        s: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Slip {
+    None,
+    Remote,
+    RemotePort,
+    Protocol,
+}
+
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+
+fn flags() -> impl Strategy<Value = u8> {
+    // Every combination, but the sensible ones often enough to get somewhere.
+    prop_oneof![
+        1 => any::<u8>(),
+        3 => Just(SYN),
+        2 => Just(SYN | ACK),
+        4 => Just(ACK),
+        1 => Just(ACK | 1),
+        1 => Just(4u8),
+    ]
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let protocol = prop_oneof![2 => Just(UDP), 4 => Just(TCP), 1 => Just(ICMP)];
+    (protocol, flags(), 0usize..4, 0u16..2, 0u8..2, 0u16..2).prop_map(
+        |(protocol, flags, subscriber, port, host, service)| {
+            let service = if protocol == ICMP { 0 } else { 443 + service };
+            let remote = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1 + host), service);
+            Draft { protocol, flags, inside: (subscriber, 5000 + port), remote }
+        },
+    )
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let slip = prop_oneof![
+        6 => Just(Slip::None),
+        1 => Just(Slip::Remote),
+        1 => Just(Slip::RemotePort),
+        1 => Just(Slip::Protocol),
+    ];
+    prop_oneof![
+        40 => draft().prop_map(Action::Outbound),
+        6 => draft().prop_map(Action::Handshake),
+        1 => (0usize..4, 1u16..80).prop_map(|(who, count)| Action::Fill(who, count)),
+        30 => (any::<Index>(), flags(), slip)
+            .prop_map(|(to, flags, slip)| Action::Answer { to, flags, slip }),
+        2 => (prop_oneof![Just(UDP), Just(TCP), Just(ICMP)], any::<u16>(), flags())
+            .prop_map(|(protocol, port, flags)| Action::Stray { protocol, port, flags }),
+        8 => (0u64..60_000).prop_map(|ms| Action::Wait { ms }),
+        3 => (1usize..4).prop_map(|buckets| Action::Sweep { buckets }),
+        3 => (1usize..5, 0u64..2000).prop_map(|(slices, ms)| Action::Round { slices, ms }),
+        3 => prop_oneof![1u64..600, 1u64..8000].prop_map(|s| Action::Silence { s }),
+    ]
+}
+
+fn timers() -> impl Strategy<Value = config::Timers> {
+    let any = (1u64..400_000, 1u64..90_000, 1u64..300_000, 1u64..=8_000_000);
+    prop_oneof![
+        Just(config::Timers::default()),
+        any.prop_map(|(udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms)| config::Timers {
+            udp_ms,
+            icmp_ms,
+            tcp_transitory_ms,
+            tcp_established_ms
+        }),
+    ]
+}
+
+fn setup() -> impl Strategy<Value = Config> {
+    // With small blocks two of the four subscribers are on the second external address, with large
+    // ones the fourth is.
+    let blocks = prop_oneof![
+        Just((64, ["100.64.4.0/23", "100.64.0.0/23"])),
+        Just((16_384, ["100.64.4.0/31", "100.64.0.0/31"])),
+    ];
+    let room = prop_oneof![Just(10u32), Just(70), Just(150)];
+    (blocks, room, timers(), any::<u64>()).prop_map(
+        |((port_block, nets), connections_max, timers, seed)| {
+            let mut config = Config { port_block, connections_max, timers, seed, ..rig::config() };
+            config.cores[0].subscribers = nets.map(|net| net.parse().unwrap()).to_vec();
+            config
+        },
+    )
+}
+
+/// Longest time without a sweep.
+const UNSWEPT_NS_MAX: u64 = 100_000_000_000;
+
+struct Trial {
+    rig: Rig,
+    model: Model,
+    subscribers: [Ipv4Addr; 4],
+    external: Ipv4Addr,
+    /// What has been sent out, and the source it got.
+    known: Vec<(Headers, SocketAddrV4)>,
+    pending: Vec<(Packet, Headers)>,
+    burst: usize,
+    swept_ns: u64,
+}
+
+impl Trial {
+    fn new(config: &Config, start_ns: u64, burst: usize) -> Trial {
+        let core = &config.cores[0];
+        let mut nets = core.subscribers.clone();
+        nets.sort();
+        let subscribers: Vec<Ipv4Addr> = nets
+            .iter()
+            .flat_map(|net| u32::from(net.network())..=u32::from(net.broadcast()))
+            .map(Ipv4Addr::from)
+            .collect();
+        let numbers = if subscribers.len() == 4 { [0, 1, 2, 3] } else { [0, 1007, 1008, 1023] };
+        let config::Timers { udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms } =
+            config.timers;
+        let mut rig = Rig::new(config);
+        rig.now = Nanos(start_ns);
+        let external = core.external.network();
+        Trial {
+            rig,
+            subscribers: numbers.map(|number| subscribers[number]),
+            external,
+            model: Model::new(Limits {
+                subscribers,
+                external,
+                port_block: config.port_block,
+                connections_max: config.connections_max as usize,
+                timers: Timers { udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms },
+            }),
+            known: Vec::new(),
+            pending: Vec::new(),
+            burst,
+            swept_ns: start_ns,
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        match *action {
+            Action::Outbound(draft) => {
+                let inside = SocketAddrV4::new(self.subscribers[draft.inside.0], draft.inside.1);
+                self.send(draft.protocol, inside, draft.remote, draft.flags);
+            }
+            Action::Handshake(draft) => {
+                let inside = SocketAddrV4::new(self.subscribers[draft.inside.0], draft.inside.1);
+                self.send(TCP, inside, draft.remote, SYN);
+                self.flush();
+                let opened = |(headers, _): &&(Headers, _)| {
+                    (headers.protocol, headers.source, headers.destination)
+                        == (TCP, inside, draft.remote)
+                };
+                if let Some(&(_, external)) = self.known.iter().rev().find(opened) {
+                    self.send(TCP, draft.remote, external, SYN | ACK);
+                    self.send(TCP, inside, draft.remote, ACK);
+                }
+            }
+            Action::Fill(who, count) => {
+                let inside = SocketAddrV4::new(self.subscribers[who], 6000);
+                for port in 0..count {
+                    let remote = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 7000 + port);
+                    self.send(UDP, inside, remote, 0);
+                }
+            }
+            Action::Answer { to, flags, slip } => self.answer(to, flags, slip),
+            Action::Stray { protocol, port, flags } => {
+                let remote = at(if protocol == ICMP { "192.0.2.1:0" } else { "192.0.2.1:443" });
+                self.send(protocol, remote, SocketAddrV4::new(self.external, port), flags);
+            }
+            Action::Wait { ms } => {
+                self.wait(ms * 1_000_000);
+                if self.rig.now.0 - self.swept_ns > UNSWEPT_NS_MAX {
+                    self.round(1, 0);
+                }
+            }
+            Action::Sweep { buckets } => {
+                self.flush();
+                self.sweep(buckets);
+            }
+            Action::Round { slices, ms } => self.round(slices, ms * 1_000_000),
+            Action::Silence { s } => {
+                for _ in 0..s / 80 {
+                    self.wait(80_000_000_000);
+                    self.round(1, 0);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, to: Index, flags: u8, slip: Slip) {
+        if self.known.is_empty() {
+            return;
+        }
+        // The youngest are the ones that may be alive.
+        let youngest = self.known.len().saturating_sub(40);
+        let (headers, external) = *to.get(&self.known[youngest..]);
+        let (mut protocol, mut remote) = (headers.protocol, headers.destination);
+        match slip {
+            Slip::None => {}
+            Slip::Remote => remote.set_ip(Ipv4Addr::new(192, 0, 2, 77)),
+            Slip::RemotePort if protocol != ICMP => remote.set_port(remote.port() + 1),
+            Slip::RemotePort => {}
+            Slip::Protocol => {
+                protocol = if protocol == UDP { TCP } else { UDP };
+            }
+        }
+        self.send(protocol, remote, external, flags);
+    }
+
+    fn send(&mut self, protocol: u8, source: SocketAddrV4, destination: SocketAddrV4, flags: u8) {
+        let packet = match protocol {
+            UDP => udp(source, destination),
+            TCP => tcp(source, destination, flags),
+            _ if source.port() == 0 => echo_reply(source, destination),
+            _ => echo_request(source, destination),
+        };
+        self.pending.push((packet, Headers { protocol, source, destination, flags }));
+        if self.pending.len() >= self.burst {
+            self.flush();
+        }
+    }
+
+    /// Lets the core and the model work on what is pending, and compares.
+    fn flush(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        let frames: Vec<Vec<u8>> =
+            pending.iter().map(|(packet, _)| packet.clone().sealed().bytes()).collect();
+        let fates = self.rig.process(&frames);
+        for ((packet, headers), fate) in pending.into_iter().zip(fates) {
+            self.judge(packet, &headers, &fate);
+        }
+        let connections = self.rig.pipeline.connections();
+        assert_eq!(connections.len(), self.model.len(), "connections held");
+        assert_eq!(connections.opened, self.model.opened, "connections opened");
+        assert_eq!(connections.expired, self.model.expired, "connections expired");
+    }
+
+    fn judge(&mut self, packet: Packet, headers: &Headers, fate: &Fate) {
+        let now_ns = self.rig.now.0;
+        let expected = self.model.receive(headers, now_ns);
+        let translated = match expected {
+            Expected::Source(external) => packet.from(external),
+            Expected::Destination(inside) => packet.to(inside),
+            Expected::FreshSource => {
+                assert_eq!(fate.verdict, "forwarded", "{headers:?} opens a connection");
+                let external = Packet::read(&fate.sent).source();
+                self.model.learn(headers, external, now_ns);
+                self.known.push((*headers, external));
+                packet.from(external)
+            }
+            Expected::Refused(reason) => {
+                assert_eq!(fate, &Fate { verdict: reason, sent: Vec::new() }, "{headers:?}");
+                return;
+            }
+        };
+        let sent = translated.routed().sealed().bytes();
+        assert_eq!(fate, &Fate { verdict: "forwarded", sent }, "{headers:?}: {expected:?}");
+    }
+
+    fn wait(&mut self, ns: u64) {
+        self.flush();
+        self.rig.now.0 += ns;
+    }
+
+    fn sweep(&mut self, buckets: usize) {
+        self.rig.pipeline.sweep(self.rig.now, buckets);
+        let (connections, base) = (self.rig.pipeline.connections(), u32::from(self.external));
+        self.model.swept(self.rig.now.0, |external| {
+            let address = (u32::from(*external.ip()) - base) as u16;
+            connections.state(Slot::new(address, external.port())).is_some()
+        });
+    }
+
+    /// A whole sweep: what was over when it began is gone when it ends.
+    fn round(&mut self, slices: usize, ns: u64) {
+        self.flush();
+        let due = self.model.remains(self.rig.now.0);
+        let buckets = self.rig.pipeline.connections().buckets();
+        for _ in 0..slices {
+            self.sweep(buckets.div_ceil(slices));
+            self.rig.now.0 += ns / slices as u64;
+        }
+        let left = self.model.remains(self.rig.now.0);
+        for external in due {
+            assert!(!left.contains(&external), "{external} is still held after a sweep");
+        }
+        self.swept_ns = self.rig.now.0;
+        self.flush();
+    }
+}
+
+#[test]
+fn a_closed_connection_is_not_held_for_as_long_as_an_established_one() {
+    let config = rig::config();
+    let mut trial = Trial::new(&config, 0, 1);
+    let (inside, remote) = (at("100.64.0.0:5000"), at("192.0.2.1:443"));
+    trial.act(&Action::Handshake(Draft { protocol: TCP, flags: 0, inside: (0, 5000), remote }));
+    // The sweep finds it established, and may believe that there is time.
+    trial.act(&Action::Silence { s: 320 });
+    assert_eq!(trial.model.len(), 1);
+    trial.send(TCP, inside, remote, ACK | 4);
+    trial.act(&Action::Silence { s: 320 });
+    assert_eq!(trial.rig.pipeline.connections().len(), 0);
+}
+
+proptest! {
+    #[test]
+    fn a_nat_does_what_its_model_does(
+        config in setup(),
+        // The 16-bit ticks of deadlines come round every 16,384 s.
+        start_ms in 0u64..40_000_000,
+        burst in 1usize..=32,
+        actions in prop::collection::vec(action(), 1..200),
+    ) {
+        let mut trial = Trial::new(&config, start_ms * 1_000_000, burst);
+        for action in &actions {
+            trial.act(action);
+        }
+        trial.act(&Action::Silence { s: 8_160 });
+        prop_assert!(trial.rig.pipeline.connections().is_empty(), "all silent for 8,160 s");
+    }
+}
