@@ -1,9 +1,10 @@
 //! Whether two runs may be set side by side.
 //!
 //! Absolute figures of different traffic or of different machines differ for reasons that have
-//! nothing to do with the system under test. This says which reasons there are; it judges no figure.
-//! A fact known on one side only is a reason too. One that is hidden on both, as a container hides
-//! the governor, is none, except the CPU model: without that nothing says what the hosts are.
+//! nothing to do with the system under test. This says which reasons there are; it judges no
+//! figure. A fact known on one side only is a reason too. One that is hidden on both, as a
+//! container hides the governor, is none, except the CPU model: without that nothing says what the
+//! hosts are.
 
 use format::Summary;
 use std::fmt::Debug;

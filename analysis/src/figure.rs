@@ -1,7 +1,7 @@
 //! Numbers as printed: thousands separators, significant digits, no rounding to a false zero.
 //!
-//! A value that is not a finite number is printed as [`MISSING`], never as `NaN`. A small value keeps
-//! its digits: 0.0000003 is not 0, and a reader of a loss figure must see the difference.
+//! A value that is not a finite number is printed as [`MISSING`], never as `NaN`. A small value
+//! keeps its digits: 0.0000003 is not 0, and a reader of a loss figure must see the difference.
 
 use format::summary::Estimate;
 
@@ -221,8 +221,9 @@ mod tests {
 
         #[test]
         fn only_zero_is_printed_as_zero(value in prop::num::f64::NORMAL) {
-            let digits = significant(value, 3);
-            prop_assert!(digits.bytes().any(|b| (b'1'..=b'9').contains(&b)), "{} as {}", value, digits);
+            let text = significant(value, 3);
+            let counts = text.bytes().any(|b| (b'1'..=b'9').contains(&b));
+            prop_assert!(counts, "{} as {}", value, text);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Latency percentiles, as points of a curve whose x axis counts nines.
 //!
-//! A percentile p is drawn at −log₁₀(1 − p): the median at 0.3, 99 % at 2, 99.9 % at 3. On that axis
-//! the tail, which is what users feel, gets the room. The points come from the HdrHistogram log when
-//! the run has one, else from the few percentiles of the summary. Values of the log are nanoseconds,
-//! measured from the planned instant (no coordinated omission); one tag per generator core.
+//! A percentile p is drawn at −log₁₀(1 − p): the median at 0.3, 99 % at 2, 99.9 % at 3. On that
+//! axis the tail, which is what users feel, gets the room. The points come from the HdrHistogram
+//! log when the run has one, else from the few percentiles of the summary. Values of the log are
+//! nanoseconds, measured from the planned instant (no coordinated omission); one tag per generator
+//! core.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

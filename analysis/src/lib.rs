@@ -1,8 +1,9 @@
 //! Records to statistics to plots and reports.
 //!
 //! [`load`] reads a run directory, [`stats`] holds the pure, seeded statistics, [`scaling`] and
-//! [`latency`] turn a summary and a histogram log into curves, [`warn`] says what a reader must know
-//! before using a figure, [`plot`] draws SVG and [`report`] writes one self-contained page.
+//! [`latency`] turn a summary and a histogram log into curves, [`warn`](mod@warn) says what a reader
+//! must know before using a figure, [`comparable`] what forbids setting two runs side by side,
+//! [`plot`] draws SVG and [`report`] writes one self-contained page.
 //!
 //! This crate measures nothing and changes no record: what it prints is in the run directory or
 //! computed from it by a documented formula. It depends on `format` alone, so a report can be made

@@ -1,9 +1,9 @@
 //! Reads a run directory (layout: see the report's documentation).
 //!
-//! `summary.json` is needed; everything else may be missing, and what is missing is noted, because a
-//! run that was interrupted leaves a partial directory that still deserves a report. A file that is
-//! there and cannot be read is an error, never skipped: half a record must not pass for a whole one.
-//! Every error names the file and what to do.
+//! `summary.json` is needed; everything else may be missing, and what is missing is noted, because
+//! a run that was interrupted leaves a partial directory that still deserves a report. A file that
+//! is there and cannot be read is an error, never skipped: half a record must not pass for a whole
+//! one. Every error names the file and what to do.
 
 use crate::latency::{self, LatencyLog};
 use format::sample::{Event, Sample, read_rows};

@@ -1,11 +1,14 @@
 //! One self-contained page per run, or one for several, and the run in one sentence.
 //!
-//! The page loads nothing from anywhere: style and plots are in it, and there is no script. All text
-//! of a run is escaped by the template. It adds no number of its own; where a value is missing it
-//! says so and why. Several runs go onto one page with a table that says of each whether it can be
-//! compared with the first. `krono report` and the binary of this crate call [`write`].
+//! The page loads nothing from anywhere: style and plots are in it, and there is no script. All
+//! text of a run is escaped by the template. It adds no number of its own; where a value is missing
+//! it says so and why. Several runs go onto one page with a table that says of each whether it can
+//! be compared with the first. `krono report` and the binary of this crate call [`write`].
 
 mod answer;
+mod figures;
+mod origin;
+mod table;
 mod tables;
 mod text;
 
@@ -20,7 +23,7 @@ use format::Summary;
 use format::summary::{Bound, Warning};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tables::{Cell, Row, Table};
+use table::{Cell, Row, Table};
 use thiserror::Error;
 
 /// Name of the page in a run directory.
@@ -203,7 +206,7 @@ fn section(index: usize, run: &Run) -> Section {
         answer: answer(summary),
         mood,
         badges: badges(summary, warnings.len()),
-        figures: tables::figures(summary),
+        figures: figures::figures(summary),
         plots: plots(run).iter().map(Plot::inline).collect(),
         tables: tables::all(run, &warnings),
     }
@@ -219,7 +222,9 @@ fn badges(summary: &Summary, warnings: usize) -> Vec<Badge> {
     let (met, all) =
         (summary.pass.criteria.iter().filter(|c| c.met).count(), &summary.pass.criteria);
     let counted = format!("{met} of {} criteria met", all.len());
+    let judged = "an invalid run is neither passed nor failed".to_owned();
     badges.push(match (all.is_empty(), summary.pass.met) {
+        _ if !summary.valid => badge("not judged", "plain", judged),
         (true, _) => badge("no pass criteria", "plain", "the scenario asks for none".to_owned()),
         (false, true) => badge("passed", "good", counted),
         (false, false) => badge("failed", "bad", counted),

@@ -1,10 +1,11 @@
 //! How evenly the cores of a system under test share the work.
 //!
 //! Cores share nothing, so each could do what the best of them did. The **ideal** of a run is
-//! therefore the best core's rate for every core: the gap to it is what imbalance costs, be it uneven
-//! traffic or a disturbed CPU. (Comparing with the first core times the number of cores would make
-//! the result depend on numbering.) The ideal of a series of runs with more and more cores is another
-//! thing: the rate per core of its smallest run times the number of cores, in [`scale_up`].
+//! therefore the best core's rate for every core: the gap to it is what imbalance costs, be it
+//! uneven traffic or a disturbed CPU. (Comparing with the first core times the number of cores
+//! would make the result depend on numbering.) The ideal of a series of runs with more and more
+//! cores is another thing: the rate per core of its smallest run times the number of cores, in
+//! [`scale_up`].
 //!
 //! All of it is white-box, from the SUT's own counters, except where the caller passes other rates.
 

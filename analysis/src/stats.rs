@@ -1,8 +1,8 @@
 //! Robust statistics of a handful of values: median, quantile, spread.
 //!
 //! Pure functions of a slice. Every result is finite or `None`: an empty slice, or one that holds a
-//! value which is not a finite number, has no statistic. Dropping the bad value instead would give a
-//! figure of other data than the caller meant. Intervals are in [`bootstrap`].
+//! value which is not a finite number, has no statistic. Dropping the bad value instead would give
+//! a figure of other data than the caller meant. Intervals are in [`bootstrap`].
 
 pub mod bootstrap;
 

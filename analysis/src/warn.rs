@@ -1,9 +1,9 @@
 //! What a reader must know before using the figures of a run.
 //!
 //! The enum lists every doubt that can be seen in a summary and its samples; each has a sentence
-//! with the number that raised it and a remedy. A warning is not a verdict: whether a run is *valid*
-//! is decided where the run is made, from the certificate. `krono` adds [`warnings`] to the summary
-//! before writing it, reports print them, and asking twice adds nothing.
+//! with the number that raised it and a remedy. A warning is not a verdict: whether a run is
+//! *valid* is decided where the run is made, from the certificate. `krono` adds [`warnings`] to the
+//! summary before writing it, reports print them, and asking twice adds nothing.
 
 use crate::figure;
 use crate::stats::bootstrap::VALUES_MIN;
@@ -163,7 +163,8 @@ impl Doubt {
         match self {
             Doubt::Interrupted => "let the run end, or shorten its phases",
             Doubt::GeneratorBound | Doubt::Headroom(_) => {
-                "give the generator more cores or the SUT fewer, or read the SUT's cycles per packet"
+                "give the generator more cores or the SUT fewer, or read the SUT's cycles per \
+                 packet"
             }
             Doubt::LinkBound => "ask for a higher rate, use rate = \"max\" or a faster link",
             Doubt::LateSends(_) | Doubt::Unsent(_) => {

@@ -97,6 +97,9 @@ fn the_answer_says_what_the_run_says() {
     summary.valid = false;
     summary.invalid_reasons = vec!["the generator was late.".to_owned()];
     assert_eq!(answer(&summary), "This run proves nothing: the generator was late.");
+    let page = page(summary.clone());
+    assert!(page.contains("not judged") && !page.contains(">passed") && !page.contains(">failed"));
+    assert!(analysis::report::text(&summary).contains("INVALID, not judged"));
 
     let mut nothing = fixture::summary();
     nothing.ledger = format::summary::Ledger::default();
@@ -121,8 +124,8 @@ fn a_run_with_an_event_answers_how_long_it_lasted() {
     assert!(
         text.starts_with(
             "After “kill sut.server[1]” half of the connections were without service for at most \
-             110 ms, 99 % for at most 212 ms, all for at most 231 ms (resolution 2.00 ms); one core \
-             forwards at least 14.2 Mpps"
+             110 ms, 99 % for at most 212 ms, all for at most 231 ms (resolution 2.00 ms); one \
+             core forwards at least 14.2 Mpps"
         ),
         "{text}"
     );

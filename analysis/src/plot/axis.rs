@@ -51,7 +51,8 @@ fn round_step(rough: f64) -> f64 {
         .unwrap_or(10.0 * power)
 }
 
-/// An axis of decimal logarithms that shows `low` to `high`, both above 0, with a tick at every 1, 2 and 5 below two decades, only the powers of ten above.
+/// An axis of decimal logarithms that shows `low` to `high`, both above 0, with a tick at every 1,
+/// 2 and 5 below two decades, only the powers of ten above.
 pub fn logarithmic(low: f64, high: f64) -> Axis {
     let usable = |value: f64| value.is_finite() && value > 0.0;
     let (low, high) = if usable(low) && usable(high) { (low, high.max(low)) } else { (1.0, 10.0) };

@@ -1,193 +1,13 @@
-//! The tables of a page: what was found, who counted it, what it means.
+//! The tables of a page behind the plots: what was found, who counted it, what it means.
 
-use super::answer::{limit, sent};
-use super::{bound_by, missing};
+use super::answer::limit;
+use super::table::{Cell, Row, Table, or_missing, share_or_missing};
+use super::{missing, origin};
 use crate::load::Run;
 use crate::plot::drops;
 use crate::{figure, scaling, warn};
 use format::Summary;
-use format::summary::{SutCore, Warning};
-
-/// A table with a heading and a sentence on how to read it.
-pub(super) struct Table {
-    pub(super) title: &'static str,
-    pub(super) note: String,
-    pub(super) head: Vec<&'static str>,
-    pub(super) rows: Vec<Row>,
-}
-
-/// One row; the first cell names it.
-pub(super) struct Row {
-    pub(super) cells: Vec<Cell>,
-}
-
-/// One cell, escaped by the template.
-pub(super) struct Cell {
-    pub(super) text: String,
-    /// CSS class: `number`, `code`, `source`, `good`, `bad` or none.
-    pub(super) class: &'static str,
-    /// Anchor on the page.
-    pub(super) link: Option<String>,
-}
-
-impl Table {
-    pub(super) fn new(title: &'static str, note: impl Into<String>) -> Table {
-        Table { title, note: note.into(), head: Vec::new(), rows: Vec::new() }
-    }
-
-    pub(super) fn head<const N: usize>(mut self, head: [&'static str; N]) -> Table {
-        self.head = head.to_vec();
-        self
-    }
-
-    pub(super) fn rows(mut self, rows: impl IntoIterator<Item = Row>) -> Table {
-        self.rows.extend(rows);
-        self
-    }
-}
-
-impl Row {
-    pub(super) fn new<const N: usize>(cells: [Cell; N]) -> Row {
-        Row { cells: cells.into() }
-    }
-}
-
-impl Cell {
-    pub(super) fn text(text: impl Into<String>) -> Cell {
-        Cell { text: text.into(), class: "", link: None }
-    }
-
-    pub(super) fn number(text: impl Into<String>) -> Cell {
-        Cell { class: "number", ..Cell::text(text) }
-    }
-
-    pub(super) fn link(text: &str, to: String) -> Cell {
-        Cell { link: Some(to), ..Cell::text(text) }
-    }
-
-    fn code(text: impl Into<String>) -> Cell {
-        Cell { class: "code", ..Cell::text(text) }
-    }
-
-    fn flag(good: bool, text: &str) -> Cell {
-        Cell { class: if good { "good" } else { "bad" }, ..Cell::text(text) }
-    }
-}
-
-const BLACK: &str = "black-box";
-const WHITE: &str = "white-box";
-
-/// Value with unit, or why there is none.
-fn or_missing(summary: &Summary, field: &str, value: Option<f64>, unit: &str) -> Cell {
-    match value.filter(|value| value.is_finite()) {
-        Some(value) => Cell::number(format!("{} {unit}", figure::trimmed(value, 4))),
-        None => Cell::text(missing(summary, field)),
-    }
-}
-
-fn share_or_missing(summary: &Summary, field: &str, value: Option<f64>) -> Cell {
-    match value.filter(|value| value.is_finite()) {
-        Some(value) => Cell::number(figure::percent(value)),
-        None => Cell::text(missing(summary, field)),
-    }
-}
-
-/// The key figures, which open the page.
-pub(super) fn figures(summary: &Summary) -> Table {
-    let rates = &summary.throughput;
-    let row = |name: &str, value: Cell, source: &str, meaning: &str| {
-        let source = Cell { class: "source", ..Cell::text(source) };
-        Row::new([Cell::text(name), value, source, Cell::text(meaning)])
-    };
-    let mpps = |field: &str, value| or_missing(summary, field, value, "Mpps");
-    let mut forwarded = mpps("throughput.forwarded_mpps", rates.forwarded_mpps);
-    if rates.at_least && rates.forwarded_mpps.is_some() {
-        forwarded.text = format!("at least {}", forwarded.text);
-    }
-    let per_core = match &rates.mpps_per_core {
-        Some(estimate) => Cell::number(figure::estimate(estimate, "Mpps")),
-        None => Cell::text(missing(summary, "throughput.mpps_per_core")),
-    };
-    let (forwarded_sum, cycles) = cycles_per_packet(&summary.sut.cores);
-    let busy = summary.sut.cores.iter().filter_map(|core| core.busy_share).reduce(f64::max);
-    let loss = format!(
-        "{} of {} ({})",
-        figure::count(summary.ledger.lost),
-        figure::count(sent(summary)),
-        figure::percent_of(summary.ledger.lost, sent(summary))
-    );
-    let bound =
-        rates.bound.map_or_else(|| missing(summary, "throughput.bound"), |b| bound_by(b).into());
-    let traffic = format!(
-        "{}, mean frame {} bytes ({})",
-        figure::genome(&rates.genome),
-        figure::significant(rates.mean_frame_bytes, 4),
-        rates.layer
-    );
-    let held = figure::count(summary.connections.held_peak);
-    let gbps = or_missing(summary, "throughput.forwarded_gbps", rates.forwarded_gbps, "Gbit/s");
-    let p99 = or_missing(summary, "latency_us.p99", summary.latency_us.p99, "µs");
-    let bytes = summary.sut.bytes_per_connection;
-    let cycles_note = format!(
-        "TSC cycles of steps that moved packets ÷ {} packets sent on",
-        figure::count(forwarded_sum)
-    );
-    Table::new("Key figures", "").head(["figure", "value", "counted by", "meaning"]).rows([
-        row("forwarded", forwarded, BLACK, "came back verified; both directions, each packet once"),
-        row(
-            "offered",
-            mpps("throughput.offered_mpps", rates.offered_mpps),
-            BLACK,
-            "planned and sent",
-        ),
-        row("forwarded, bits", gbps, BLACK, &format!("at {}", rates.layer)),
-        row("per SUT core", per_core, BLACK, "median of the trials, with its interval"),
-        row(
-            "limited by",
-            Cell::text(bound),
-            BLACK,
-            "anything but the SUT makes the rate a lower bound",
-        ),
-        row("lost", Cell::number(loss), BLACK, "not back at the end of the drain, of those sent"),
-        row("latency, 99 %", p99, BLACK, "from the planned instant to reception"),
-        row("connections", Cell::number(held), BLACK, "most held at once"),
-        row(
-            "traffic",
-            Cell::text(traffic),
-            "scenario",
-            "results of different mixes are never compared",
-        ),
-        row(
-            "cycles per packet",
-            or_missing(summary, "sut.cores.cycles_per_packet", cycles, "cycles"),
-            WHITE,
-            &cycles_note,
-        ),
-        row(
-            "busiest core",
-            share_or_missing(summary, "sut.cores.busy_share", busy),
-            WHITE,
-            "cycles of steps that moved packets ÷ all cycles",
-        ),
-        row(
-            "memory per connection",
-            or_missing(summary, "sut.bytes_per_connection", bytes, "bytes"),
-            WHITE,
-            "connection state ÷ connections at the peak",
-        ),
-    ])
-}
-
-/// Packets sent on and cycles per packet over all cores; no cycles if one core's are unknown.
-pub(super) fn cycles_per_packet(cores: &[SutCore]) -> (u64, Option<f64>) {
-    let forwarded = cores.iter().fold(0u64, |sum, core| sum.saturating_add(core.forwarded));
-    let cycles: Option<f64> = cores
-        .iter()
-        .filter(|core| core.forwarded > 0)
-        .map(|core| core.cycles_per_packet.map(|cycles| cycles * core.forwarded as f64))
-        .sum();
-    (forwarded, cycles.filter(|_| forwarded > 0).map(|cycles| cycles / forwarded as f64))
-}
+use format::summary::Warning;
 
 /// The tables after the plots; those without rows are left out.
 pub(super) fn all(run: &Run, warnings: &[Warning]) -> Vec<Table> {
@@ -202,8 +22,8 @@ pub(super) fn all(run: &Run, warnings: &[Warning]) -> Vec<Table> {
         connections(summary),
         recovery(summary),
         cores(summary),
-        host(run),
-        provenance(run),
+        origin::host(run),
+        origin::provenance(run),
     ];
     tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
@@ -453,7 +273,8 @@ fn recovery(summary: &Summary) -> Table {
     Table::new(
         "Recovery",
         "Milliseconds without connectivity, per event (black-box). No difference finer than the \
-         resolution can be seen; collateral are packets lost on connections the event did not concern.",
+         resolution can be seen; collateral are packets lost on connections the event did not \
+         concern.",
     )
     .head(["event", "blocked", "p50", "p99", "max", "resolution", "first rerouted", "collateral"])
     .rows(rows)
@@ -487,7 +308,9 @@ fn cores(summary: &Summary) -> Table {
     let balance = balance.map_or_else(String::new, |balance| {
         let (efficiency, imbalance) =
             (figure::percent(balance.efficiency), figure::percent(balance.imbalance));
-        format!(" Together they reach {efficiency} of the ideal; the best core is {imbalance} above the mean.")
+        format!(
+            " Together they reach {efficiency} of the ideal; the best core is {imbalance} above the \
+             mean.")
     });
     Table::new(
         "SUT by core",
@@ -495,64 +318,4 @@ fn cores(summary: &Summary) -> Table {
     )
     .head(["server.core", "forwarded", "Mpps", "busy", "cycles per packet", "drops by reason"])
     .rows(rows)
-}
-
-fn host(run: &Run) -> Table {
-    let host = &run.host;
-    let row = |name: &str, value: Option<String>| {
-        let value = value.unwrap_or_else(|| format!("{}: hidden by the host", figure::MISSING));
-        Row::new([Cell::text(name), Cell::text(value)])
-    };
-    let list = |items: &Option<Vec<String>>| items.as_ref().map(|items| items.join("; "));
-    let pages = host
-        .page_sizes_bytes
-        .as_ref()
-        .map(|sizes| sizes.iter().map(|size| figure::bytes(*size)).collect::<Vec<_>>().join(", "));
-    let smt = host.smt.map(|on| if on { "on" } else { "off" }.to_owned());
-    let mhz = host.cpu_mhz.map(|mhz| format!("{} MHz", figure::significant(mhz, 4)));
-    let counted = |value: Option<u32>| value.map(|value| figure::count(u64::from(value)));
-    Table::new("Host", "Figures are comparable only between hosts that agree in these facts.")
-        .head(["fact", "value"])
-        .rows([
-            row("name", host.name.clone()),
-            row("CPU", host.cpu_model.clone()),
-            row("logical CPUs", counted(host.cores)),
-            row("frequency", mhz),
-            row("TSC frequency", host.tsc_hz.map(|hz| format!("{} Hz", figure::count(hz)))),
-            row("SMT", smt),
-            row("governor", host.governor.clone()),
-            row("memory", host.memory_bytes.map(figure::bytes)),
-            row("page sizes", pages),
-            row("transparent huge pages", host.thp.clone()),
-            row("NUMA nodes", counted(host.numa_nodes)),
-            row("virtualisation", host.virtualised.clone()),
-            row("kernel", host.kernel.clone()),
-            row("system", host.os.clone()),
-            row("mitigations", list(&host.mitigations)),
-            row("DPDK", host.dpdk.clone().or_else(|| Some("not linked".to_owned()))),
-            row("compiler", host.rustc.clone()),
-            row("build", host.build_flags.clone()),
-        ])
-}
-
-fn provenance(run: &Run) -> Table {
-    let r = &run.summary.run;
-    let row = |name: &str, value: Cell| Row::new([Cell::text(name), value]);
-    let git =
-        r.git.clone().unwrap_or_else(|| format!("{}: not built in a repository", figure::MISSING));
-    let command = format!("krono run scenario.toml --testbed {} --seed {}", r.testbed, r.seed);
-    Table::new("Provenance", "The scenario and the resolved plan lie beside this page.")
-        .head(["what", "value"])
-        .rows([
-            row("run", Cell::text(&r.id)),
-            row("started", Cell::text(&r.started)),
-            row("scenario", Cell::text(&r.scenario)),
-            row("scenario hash", Cell::code(&r.scenario_hash)),
-            row("plan hash", Cell::code(&r.plan_hash)),
-            row("seed", Cell::code(r.seed.to_string())),
-            row("testbed", Cell::text(&r.testbed)),
-            row("git revision", Cell::code(git)),
-            row("krono version", Cell::text(&r.version)),
-            row("reproduce", Cell::code(command)),
-        ])
 }

@@ -1,6 +1,7 @@
 //! The run on a terminal: aligned, without colour, at most 25 lines.
 
-use super::tables::{cycles_per_packet, identity};
+use super::figures::cycles_per_packet;
+use super::tables::identity;
 use super::{answer, bound_by, missing};
 use crate::figure;
 use format::Summary;
@@ -33,8 +34,8 @@ pub fn text(summary: &Summary) -> String {
     line(
         "flags",
         format!(
-            "{duplicate} duplicate, {reordered} reordered, {corrupt} corrupt, {misrouted} misrouted, \
-             {mistranslated} mistranslated"
+            "{duplicate} duplicate, {reordered} reordered, {corrupt} corrupt, \
+             {misrouted} misrouted, {mistranslated} mistranslated"
         ),
     );
     line("latency", latency(summary));
@@ -77,6 +78,7 @@ fn number(value: Option<f64>) -> String {
 fn verdict(summary: &Summary) -> String {
     let valid = if summary.valid { "valid" } else { "INVALID" };
     let passed = match (summary.pass.criteria.is_empty(), summary.pass.met) {
+        _ if !summary.valid => "not judged",
         (true, _) => "no pass criteria",
         (false, true) => "passed",
         (false, false) => "FAILED",

@@ -6,12 +6,12 @@
 //! drifting machine are not, and then every such interval is too narrow.
 //!
 //! *Few values.* Resampling cannot invent spread that was not seen. The range from the smallest to
-//! the largest of `n` independent values covers the median of their distribution with probability
-//! 1 − 2^(1−n): 93.75 % for five, 96.9 % for six. Below [`VALUES_MIN`] no interval made of the data
-//! reaches 95 %, so what is given is the range, marked [`Method::Range`] with the confidence it has.
-//! *Coverage above that.* The percentile interval of a median of 6 to 20 values covers a little more
-//! or less than it says because the median takes few distinct values; that of a mean is too narrow
-//! by about √((n−1)/n), 9 % at six values, and more for skewed data.
+//! the largest of `n` independent values covers the median of their distribution with probability 1
+//! − 2^(1−n): 93.75 % for five, 96.9 % for six. Below [`VALUES_MIN`] no interval made of the data
+//! reaches 95 %, so what is given is the range, marked [`Method::Range`] with the confidence it
+//! has. *Coverage above that.* The percentile interval of a median of 6 to 20 values covers a
+//! little more or less than it says because the median takes few distinct values; that of a mean is
+//! too narrow by about √((n−1)/n), 9 % at six values, and more for skewed data.
 
 use crate::stats::{mean, median, quantile_of_sorted};
 use format::summary::Estimate;
