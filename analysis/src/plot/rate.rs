@@ -6,7 +6,8 @@
 
 use super::axis::{self, Axis};
 use super::{
-    BLUE, Label, ORANGE, Plot, RED, SOFT, Side, WIDTH, chart, draw, label, legend, shortened,
+    BLUE, Canvas, Chart, Drawn, Label, ORANGE, Plot, RED, SOFT, Side, WIDTH, chart, draw, label,
+    legend, shortened,
 };
 use crate::{figure, stats};
 use format::sample::{Event, Role, Sample};
@@ -124,8 +125,8 @@ fn title(series: &Series) -> String {
 /// Draws the curve.
 pub fn plot(series: &Series) -> Option<Plot> {
     let last = series.instants.iter().map(|instant| instant.t_s).fold(0.0, f64::max);
-    let marks = series.phases.iter().chain(&series.events).map(|(t, _)| *t);
-    let end_s = marks.fold(last, f64::max);
+    let marked = series.phases.iter().chain(&series.events).map(|(t, _)| *t);
+    let end_s = marked.fold(last, f64::max);
     let highest = series
         .instants
         .iter()
@@ -140,7 +141,6 @@ pub fn plot(series: &Series) -> Option<Plot> {
         // Room above the curve for the names of phases and events.
         let rows = 1 + series.events.len().min(4);
         let rates = axis::linear(highest * (1.02 + 0.08 * rows as f64), 6);
-        let top = rates.range.end;
         let mut x_ticks = axis::linear(end_s, 10).ticks;
         x_ticks.retain(|tick| *tick <= end_s * 1.001);
         let end_s = if end_s > 0.0 { end_s } else { 1.0 };
@@ -161,24 +161,7 @@ pub fn plot(series: &Series) -> Option<Plot> {
                 grid: true,
             },
         )?;
-        for (t_s, name) in &series.phases {
-            let line = [(*t_s, 0.0), (*t_s, top)];
-            chart.draw_series(DashedLineSeries::new(line, 2, 3, SOFT.stroke_width(1)))?;
-            let (x, y) = chart.backend_coord(&(*t_s, top));
-            let how = Label { color: SOFT, ..Label::default() };
-            label(canvas, &shortened(name, 32), (x + 4, y + 8), how)?;
-        }
-        let lines: Vec<i32> =
-            series.events.iter().map(|(t_s, _)| chart.backend_coord(&(*t_s, top)).0).collect();
-        let (_, y) = chart.backend_coord(&(0.0, top));
-        for (i, ((t_s, what), at)) in series.events.iter().zip(places(&lines)).enumerate() {
-            let line = [(*t_s, 0.0), (*t_s, top)];
-            chart.draw_series(LineSeries::new(line, RED.stroke_width(1)))?;
-            if i < NAMED_MAX {
-                let how = Label { color: RED, horizontal: at.side, ..Label::default() };
-                label(canvas, &shortened(what, 32), (at.x, y + 24 + 15 * at.row), how)?;
-            }
-        }
+        marks(canvas, &mut chart, series)?;
         // The offered curve is the wider one underneath, so that both show where they agree.
         let curves = [
             (steps(&series.instants, |i| i.offered_mpps), ORANGE.stroke_width(6), 5),
@@ -193,6 +176,30 @@ pub fn plot(series: &Series) -> Option<Plot> {
         }
         Ok(())
     })
+}
+
+/// Lines and names of phases and events.
+fn marks<'a>(canvas: &Canvas<'a>, chart: &mut Chart<'a>, series: &Series) -> Drawn {
+    let top = chart.y_range().end;
+    for (t_s, name) in &series.phases {
+        let line = [(*t_s, 0.0), (*t_s, top)];
+        chart.draw_series(DashedLineSeries::new(line, 2, 3, SOFT.stroke_width(1)))?;
+        let (x, y) = chart.backend_coord(&(*t_s, top));
+        let how = Label { color: SOFT, ..Label::default() };
+        label(canvas, &shortened(name, 32), (x + 4, y + 8), how)?;
+    }
+    let lines: Vec<i32> =
+        series.events.iter().map(|(t_s, _)| chart.backend_coord(&(*t_s, top)).0).collect();
+    let (_, y) = chart.backend_coord(&(0.0, top));
+    for (i, ((t_s, what), at)) in series.events.iter().zip(places(&lines)).enumerate() {
+        let line = [(*t_s, 0.0), (*t_s, top)];
+        chart.draw_series(LineSeries::new(line, RED.stroke_width(1)))?;
+        if i < NAMED_MAX {
+            let how = Label { color: RED, horizontal: at.side, ..Label::default() };
+            label(canvas, &shortened(what, 32), (at.x, y + 24 + 15 * at.row), how)?;
+        }
+    }
+    Ok(())
 }
 
 /// A level line over each interval: a sample is a mean, and nothing is known between its ends.
