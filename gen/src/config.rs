@@ -247,6 +247,13 @@ impl Phase {
         if let Until::Held(held) = self.until {
             let expected = "at most the connections of every core";
             require(held <= connections, key("until"), held, expected)?;
+            let moves = self.open_per_s + self.close_per_s > 0.0;
+            require(
+                moves,
+                key("open_per_s"),
+                self.open_per_s,
+                "more than 0 until so many are held",
+            )?;
         }
         Ok(())
     }

@@ -12,14 +12,18 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod flow;
 pub mod inspect;
 pub mod latency;
 pub mod ledger;
 pub mod mix;
 pub mod population;
+pub mod run;
 pub mod schedule;
 pub mod segment;
 pub mod stamp;
 pub mod template;
+pub mod trial;
 pub mod tuple;
+pub mod worker;

@@ -145,6 +145,12 @@ impl Population {
         &mut self.flows
     }
 
+    /// One record.
+    #[inline]
+    pub fn flow(&self, slot: u32) -> &Flow {
+        &self.flows[slot as usize]
+    }
+
     /// Opens the next connection. There must be room.
     pub fn open(&mut self) -> Place {
         assert!(!self.is_full(), "a connection is opened only where there is room");

@@ -70,6 +70,11 @@ impl Pacer {
         if behind <= BACKLOG { 0 } else { self.skip(behind.0 - BACKLOG.0) }
     }
 
+    /// Gives up every instant that has come; returns how many.
+    pub fn give_up(&mut self, now: Nanos) -> u64 {
+        if self.next > now { 0 } else { self.skip(now.0 - self.next.0 + 1) }
+    }
+
     /// Moves on by the instants that fall into `span` nanoseconds.
     #[cold]
     fn skip(&mut self, span: u64) -> u64 {
@@ -80,14 +85,6 @@ impl Pacer {
         self.next.0 += (moved / rate) as u64;
         self.carry = (moved % rate) as u64;
         count as u64
-    }
-
-    /// Forgets what was due before `now`, without counting it: the plan was suspended.
-    pub fn resume(&mut self, now: Nanos) {
-        let behind = now.since(self.next);
-        if behind.0 > 0 {
-            self.skip(behind.0);
-        }
     }
 }
 
@@ -137,11 +134,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_up_is_what_was_due() {
+        let mut taken = Pacer::new(Nanos(0), 3e6, 12345);
+        let mut given = taken.clone();
+        let count = std::iter::from_fn(|| taken.take(Nanos(1_000_000))).count();
+        assert_eq!(given.give_up(Nanos(1_000_000)), count as u64);
+        assert_eq!(given.take(Nanos(2_000_000)), taken.take(Nanos(2_000_000)));
+    }
+
+    #[test]
     fn rate_zero_is_never_due() {
         let mut pacer = Pacer::new(Nanos(0), 0.0, 7);
         assert_eq!(pacer.take(Nanos(1 << 60)), None);
         assert_eq!(pacer.shed(Nanos(1 << 60)), 0);
-        pacer.resume(Nanos(1 << 60));
+        assert_eq!(pacer.give_up(Nanos(1 << 60)), 0);
         assert!(!pacer.is_due(Nanos(1 << 60)));
     }
 }

@@ -57,6 +57,11 @@ impl Source {
     pub fn new(server: ServerId, core: CoreId) -> Option<Source> {
         (server.0 < Self::LIMIT && core.0 < Self::LIMIT).then_some(Source(server.0 << 6 | core.0))
     }
+
+    /// As a number below 4096.
+    pub fn number(self) -> u16 {
+        self.0
+    }
 }
 
 /// A trial, 1 to 255; 0 is none.

@@ -1,0 +1,287 @@
+//! Runs the cores of one generator server through their phases, on pinned threads.
+//!
+//! The caller makes the ports. All cores begin a phase at one instant, set a few milliseconds
+//! ahead, and the next phase begins when all have drained the last one; a fill that takes one core
+//! longer is waited for. A stop ends the run at once with the records so far, the open phase marked
+//! as interrupted.
+
+use crate::config::{Config, ConfigError};
+use crate::control::{Control, Field, Progress, Reading};
+use crate::trial::Record;
+use crate::worker::Generator;
+use dataplane::clock::{Clock, Nanos, Tsc};
+use dataplane::frame::Arena;
+use dataplane::port::link::{Link, Network, frames_per_lane};
+use dataplane::port::{Port, PortStats};
+use dataplane::run::{Load, Stop, run};
+use dataplane::thread::{PinError, pin};
+use dataplane::worker::{CoreId, ServerId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Time between two samples.
+pub const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
+/// How far ahead a common start is set.
+const LEAD: Nanos = Nanos(5_000_000);
+
+/// Time between two looks of the controller at its cores.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Why the cores of a server did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration holds a value no core can work with.
+    #[error("generator configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// As many ports as cores are needed.
+    #[error("{ports} ports for {cores} generator cores: give each core one")]
+    Ports {
+        /// Ports given.
+        ports: usize,
+        /// Cores configured.
+        cores: usize,
+    },
+    /// A thread could not be pinned.
+    #[error("generator core {core}: {source}")]
+    Pin {
+        /// Core.
+        core: CoreId,
+        /// Processor and answer of the kernel.
+        source: PinError,
+    },
+    /// No memory for connection records.
+    #[error("generator core {core} gets no memory for {records} connection records: {source}")]
+    Memory {
+        /// Core.
+        core: CoreId,
+        /// Records wanted, 32 bytes each.
+        records: usize,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// A thread panicked: a defect.
+    #[error("generator core {core} panicked: {message}")]
+    Panic {
+        /// Core.
+        core: CoreId,
+        /// Its last words.
+        message: String,
+    },
+}
+
+/// One core at one sampling instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Server.
+    pub server: ServerId,
+    /// Core.
+    pub core: CoreId,
+    /// What it published last.
+    pub reading: Reading,
+}
+
+/// What the controller tells whoever watches a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// All cores have come to rest, and phase `.0`, counted from 0, begins at `.1`.
+    Begins(usize, Nanos),
+    /// All cores have ended and drained a phase; nothing is under way.
+    Ended(usize),
+    /// About every 100 ms: the time, and a row per core.
+    Sample(Nanos, &'a [Sample]),
+}
+
+/// What a core leaves behind.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Core.
+    pub core: CoreId,
+    /// One record per phase begun.
+    pub records: Vec<Record>,
+    /// Where its thread's time went.
+    pub load: Load,
+    /// What its port has done.
+    pub port: PortStats,
+    /// Bytes held for connection records.
+    pub resident_bytes: usize,
+}
+
+/// Runs `config` on `ports`, one per core in the order of the configuration. `notify` is told
+/// of every phase and, about every 100 ms, how each core does.
+///
+/// # Errors
+/// When the configuration is invalid, or a core could not start or panicked; all others are stopped
+/// then.
+pub fn run_cores<P: Port + Send>(
+    config: &Config,
+    ports: Vec<P>,
+    clock: &Tsc,
+    stop: &Stop,
+    mut notify: impl FnMut(Notice<'_>),
+) -> Result<Vec<Outcome>, RunError> {
+    config.validate()?;
+    let cores = config.cores.len();
+    if ports.len() != cores {
+        return Err(RunError::Ports { ports: ports.len(), cores });
+    }
+    let control = Arc::new(Control::default());
+    let progress: Vec<Arc<Progress>> = (0..cores).map(|_| Arc::default()).collect();
+    let (ready, gone) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let threads: Vec<_> = ports
+            .into_iter()
+            .enumerate()
+            .map(|(index, port)| {
+                let (control, progress) = (control.clone(), progress[index].clone());
+                let (ready, gone) = (&ready, &gone);
+                scope.spawn(move || {
+                    let _gone = CountOnDrop(gone);
+                    run_core(config, index, port, control, progress, clock, stop, ready)
+                })
+            })
+            .collect();
+        let watch = Watch { config, clock, stop, progress: &progress, gone: &gone };
+        watch.conduct(&control, &ready, &mut notify);
+        control.finish();
+        let joined = threads.into_iter().zip(&config.cores).map(|(thread, core)| {
+            thread.join().unwrap_or_else(|panic| {
+                let message = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+                let message = message.unwrap_or_else(|| "no message".to_owned());
+                Err(RunError::Panic { core: core.core, message })
+            })
+        });
+        joined.collect()
+    })
+}
+
+/// Counts a thread that leaves, however it leaves.
+struct CountOnDrop<'a>(&'a AtomicUsize);
+
+impl Drop for CountOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the body of a thread takes what the thread owns")]
+fn run_core<P: Port>(
+    config: &Config,
+    index: usize,
+    port: P,
+    control: Arc<Control>,
+    progress: Arc<Progress>,
+    clock: &Tsc,
+    stop: &Stop,
+    ready: &AtomicUsize,
+) -> Result<Outcome, RunError> {
+    let core = &config.cores[index];
+    if let Some(cpu) = core.cpu {
+        pin(cpu).map_err(|source| RunError::Pin { core: core.core, source })?;
+    }
+    // Made on the core that uses it, so that its memory is near.
+    let generator = Generator::new(config, index, port, control, progress);
+    let mut generator = generator.map_err(|source| {
+        let records = config.records(core);
+        RunError::Memory { core: core.core, records, source }
+    })?;
+    ready.fetch_add(1, Ordering::Relaxed);
+    let load = run(&mut generator, clock, stop);
+    Ok(Outcome {
+        core: core.core,
+        records: generator.records(),
+        load,
+        port: generator.port_stats(),
+        resident_bytes: generator.resident_bytes(),
+    })
+}
+
+/// The controller's view of its cores.
+struct Watch<'a> {
+    config: &'a Config,
+    clock: &'a Tsc,
+    stop: &'a Stop,
+    progress: &'a [Arc<Progress>],
+    gone: &'a AtomicUsize,
+}
+
+impl Watch<'_> {
+    /// Leads all cores through all phases; returns early when one has left or a stop was asked.
+    fn conduct(&self, control: &Control, ready: &AtomicUsize, notify: &mut impl FnMut(Notice<'_>)) {
+        let mut rows = Vec::with_capacity(self.progress.len());
+        let mut sampled = self.clock.now();
+        let mut wait = |notify: &mut dyn FnMut(Notice<'_>), done: &dyn Fn() -> bool| {
+            while !done() {
+                if self.stop.is_set() || self.gone.load(Ordering::Relaxed) > 0 {
+                    return false;
+                }
+                thread::sleep(LOOK_EVERY);
+                let now = self.clock.now();
+                if now.since(sampled) >= Nanos::from(SAMPLE_EVERY) {
+                    sampled = now;
+                    self.read(&mut rows);
+                    notify(Notice::Sample(now, &rows));
+                }
+            }
+            true
+        };
+        if !wait(notify, &|| ready.load(Ordering::Relaxed) == self.progress.len()) {
+            return;
+        }
+        for phase in 0..self.config.phases.len() {
+            let start = self.clock.now() + LEAD;
+            notify(Notice::Begins(phase, start));
+            control.begin(phase, start);
+            let ended =
+                |progress: &Arc<Progress>| progress.get(Field::PhasesEnded as usize) > phase as u64;
+            if !wait(notify, &|| self.progress.iter().all(ended)) {
+                return;
+            }
+            notify(Notice::Ended(phase));
+        }
+    }
+
+    fn read(&self, rows: &mut Vec<Sample>) {
+        rows.clear();
+        rows.extend(self.progress.iter().zip(&self.config.cores).map(|(progress, core)| Sample {
+            server: self.config.server,
+            core: core.core,
+            reading: Reading::of(progress),
+        }));
+    }
+}
+
+/// Runs the same work through plain wires: every core's port receives what it sends. What it
+/// reaches is what the generator can do; a result near it says nothing of the system under test.
+///
+/// # Errors
+/// As [`run_cores`]; also when there is no memory for frames.
+pub fn twin(
+    config: &Config,
+    depth: usize,
+    clock: &Tsc,
+    stop: &Stop,
+    notify: impl FnMut(Notice<'_>),
+) -> Result<Vec<Outcome>, RunError> {
+    let mut config = config.clone();
+    for core in &mut config.cores {
+        core.gateways.fill(core.identity.mac);
+    }
+    let frames = frames_per_lane(depth);
+    let cores = config.cores.len();
+    let first = config.cores.first().map_or(CoreId(0), |core| core.core);
+    let mut arena = Arena::new(frames * cores).map_err(|source| RunError::Memory {
+        core: first,
+        records: frames * cores,
+        source,
+    })?;
+    let mut network = Network::new(&mut arena, &vec![frames; cores], depth);
+    (0..cores).for_each(|core| network.connect(core, core));
+    let ports: Vec<Link<'_>> = network.into_ports();
+    run_cores(&config, ports, clock, stop, notify)
+}

@@ -1,0 +1,129 @@
+//! One phase of one core: what is counted while it runs, and the record that is left of it.
+
+use crate::latency::{Latency, Quantiles};
+use crate::ledger::Ledger;
+use dataplane::clock::Nanos;
+use dataplane::run::Load;
+use dataplane::worker::{CoreId, ServerId};
+use serde::{Deserialize, Serialize};
+
+/// Counts of a trial under way. Made before the start, so that nothing is allocated later.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trial {
+    pub(crate) ledger: Ledger,
+    pub(crate) latency: Latency,
+    /// Common start, end of sending and end of the drain; zero where it has not come to that.
+    pub(crate) start: Nanos,
+    pub(crate) stop: Nanos,
+    pub(crate) end: Nanos,
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) failed: u64,
+    pub(crate) retried: u64,
+    pub(crate) held_peak: u32,
+    pub(crate) batches: u64,
+    pub(crate) room_limited: u64,
+    pub(crate) longest_gap: Nanos,
+    pub(crate) load_before: Load,
+    pub(crate) load: Load,
+}
+
+/// What one core has to say about one phase. All of it is black-box but for `busy_share` and
+/// `longest_gap_ns`, which are the generator's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Generator server.
+    pub server: ServerId,
+    /// Its core.
+    pub core: CoreId,
+    /// Phase, counted from 0.
+    pub phase: usize,
+    /// Its name.
+    pub name: String,
+    /// Whether the phase was cut short; its counts are then partial and not conserved.
+    pub interrupted: bool,
+    /// Common start of all cores, on the clock of the run.
+    pub start: Nanos,
+    /// From the start to the end of sending, without the drain.
+    pub seconds: f64,
+    /// Where every planned packet ended.
+    pub ledger: Ledger,
+    /// Latency from the planned instant.
+    pub latency: Quantiles,
+    /// Buckets of the latency histogram that are not empty: highest value in ns, and count.
+    pub histogram: Vec<(u64, u64)>,
+    /// Connections established in this phase.
+    pub opened: u64,
+    /// Connections closed: for TCP, when the answer to the FIN has arrived.
+    pub closed: u64,
+    /// Connections given up after the configured attempts.
+    pub failed: u64,
+    /// Packets of openings sent again.
+    pub retried: u64,
+    /// Most connections held at a time.
+    pub held_peak: u32,
+    /// Batches of data begun.
+    pub batches: u64,
+    /// Of these, batches for which the port had less room, or the pool fewer frames, than wanted:
+    /// near all of them says that the generator waited for the network, none that the generator
+    /// itself was the limit.
+    pub room_limited: u64,
+    /// Longest time between two steps: a preemption by the host shows here.
+    pub longest_gap_ns: u64,
+    /// Share of the time in steps that moved packets; `null` where it was not measured.
+    pub busy_share: Option<f64>,
+}
+
+impl Trial {
+    /// The record of phase `phase`, called `name`, of a core.
+    ///
+    /// # Panics
+    /// If the trial has ended and its ledger is not conserved.
+    pub(crate) fn record(
+        &mut self,
+        server: ServerId,
+        core: CoreId,
+        phase: usize,
+        name: &str,
+    ) -> Record {
+        let interrupted = self.end == Nanos(0);
+        if !interrupted {
+            self.ledger.assert_conserved();
+        }
+        let span = self.stop.since(self.start);
+        Record {
+            server,
+            core,
+            phase,
+            name: name.to_owned(),
+            interrupted,
+            start: self.start,
+            seconds: span.as_secs_f64(),
+            ledger: self.ledger,
+            latency: self.latency.quantiles(),
+            histogram: self.latency.buckets(),
+            opened: self.opened,
+            closed: self.closed,
+            failed: self.failed,
+            retried: self.retried,
+            held_peak: self.held_peak,
+            batches: self.batches,
+            room_limited: self.room_limited,
+            longest_gap_ns: self.longest_gap.0,
+            busy_share: self.load.busy_share(),
+        }
+    }
+}
+
+impl Record {
+    /// Packets planned per second.
+    pub fn offered_pps(&self) -> f64 {
+        self.ledger.planned as f64 / self.seconds
+    }
+
+    /// Packets arrived per second of sending.
+    pub fn forwarded_pps(&self) -> f64 {
+        self.ledger.arrived() as f64 / self.seconds
+    }
+}

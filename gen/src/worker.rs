@@ -1,0 +1,401 @@
+//! One core of the generator: both ends of its connections, and the judge of what comes back.
+//!
+//! A step receives and verifies ([`rx`](self)), answers handshakes in the frames they came in,
+//! opens, retries and closes connections that are due, and sends data. All of it is bounded: a few
+//! bursts received, one batch sent. Per packet, a step touches one line of the frame, both ways,
+//! and one 32-byte record, asked for a batch ahead when sending and a pass ahead when receiving.
+//!
+//! Phases are ordered by a [`Control`]: run, drain for a fixed time, end, wait. Each is a trial
+//! with a ledger, a histogram and a number of its own, all made at construction.
+
+mod churn;
+mod data;
+mod receive;
+
+use crate::config::{Config, CoreConfig, Phase, Rate, Until};
+use crate::control::{Control, Field, Order, Progress};
+use crate::inspect::Inspector;
+use crate::mix::Mix;
+use crate::population::{Ages, Population};
+use crate::schedule::Pacer;
+use crate::segment::Segment;
+use crate::stamp::{Direction, Source, TrialId, window};
+use crate::template::{self, Ends, Hop};
+use crate::trial::{Record, Trial};
+use crate::tuple::{ConnectionId, Tuple, Tuples};
+use churn::Retry;
+use data::Picks;
+use dataplane::burst::Burst;
+use dataplane::clock::Nanos;
+use dataplane::frame::{FCS, Frame, HEAD};
+use dataplane::port::{Port, PortStats};
+use dataplane::run::Load;
+use dataplane::worker::{Busy, Next, ServerId, Worker};
+use rand_core::{RngCore, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use std::sync::Arc;
+
+/// Time between two publications of latency quantiles, which cost a pass over the histogram.
+const QUANTILES_EVERY: Nanos = Nanos(100_000_000);
+
+/// What a core is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No phase is under way: whatever arrives belongs to an earlier one.
+    Waiting,
+    /// The phase is set up and its start has not come.
+    Ready,
+    Running,
+    /// Nothing new is sent; answers still are.
+    Draining,
+}
+
+/// One generator core on one port.
+pub struct Generator<P: Port> {
+    port: P,
+    population: Population,
+    inspector: Inspector,
+    sender: Sender,
+    rng: Xoshiro256PlusPlus,
+    mix: Mix,
+    picks: Picks,
+    retry: Retry,
+    lingering: Ages,
+    opening: Pacer,
+    closing: Pacer,
+    sending: Pacer,
+    stage: Stage,
+    /// Phase under way or ended last, and its trial.
+    phase: usize,
+    trials: Vec<Trial>,
+    /// Of the held connections: established, and given up.
+    established: u32,
+    failed: u32,
+    last_step: Nanos,
+    drained_at: Nanos,
+    quantiles_at: Nanos,
+    ended: usize,
+    plan: Plan,
+    control: Arc<Control>,
+    progress: Arc<Progress>,
+}
+
+/// What stays as configured.
+struct Plan {
+    server: ServerId,
+    core: CoreConfig,
+    phases: Vec<Phase>,
+    batch: usize,
+    deadline: Nanos,
+    drain: Nanos,
+    /// Data goes up where 32 drawn bits are below this.
+    up_below: u64,
+}
+
+/// What it takes to write a packet of any connection.
+struct Sender {
+    source: Source,
+    trial: TrialId,
+    tuples: Tuples,
+    hops: Box<[Hop]>,
+}
+
+impl Sender {
+    /// Where a packet of a connection comes from and goes to. Down, the subscriber is known by the
+    /// address learnt outside.
+    #[inline]
+    fn ends(tuple: &Tuple, direction: Direction, outer: Option<(u32, u16)>) -> Ends {
+        let (source, source_port) = match (direction, outer) {
+            (Direction::Down, Some(outer)) => outer,
+            _ => (tuple.subscriber, tuple.subscriber_port),
+        };
+        let up = Ends {
+            source,
+            destination: tuple.server,
+            source_port,
+            destination_port: tuple.server_port,
+        };
+        if direction == Direction::Up { up } else { up.reversed() }
+    }
+
+    /// Writes a segment without payload.
+    #[inline]
+    fn put_control(
+        &self,
+        head: &mut [u8; HEAD],
+        id: ConnectionId,
+        tuple: &Tuple,
+        ends: Ends,
+        segment: Segment,
+        sequence: u32,
+    ) {
+        let numbers = segment.numbers(id, self.source);
+        let (hop, window) = (&self.hops[usize::from(tuple.shard)], window(self.trial, sequence));
+        template::put_tcp(head, hop, ends, template::CONTROL_TOTAL, numbers, window, 0);
+    }
+}
+
+impl<P: Port> Generator<P> {
+    /// Core `index` of `config` on `port`, waiting for `control`.
+    ///
+    /// # Errors
+    /// When the kernel refuses the memory for connection records.
+    ///
+    /// # Panics
+    /// If the configuration does not hold [`Config::validate`].
+    pub fn new(
+        config: &Config,
+        index: usize,
+        port: P,
+        control: Arc<Control>,
+        progress: Arc<Progress>,
+    ) -> std::io::Result<Generator<P>> {
+        let core = &config.cores[index];
+        let source = Source::new(config.server, core.core).expect("validated");
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(config.seed);
+        for _ in 0..source.number() {
+            rng.jump();
+        }
+        let tuples = Tuples::new(core, rng.next_u64(), config.udp_share);
+        let population = Population::new(config.records(core), tuples.cycle())?;
+        let mix = config.mix(rng.next_u64());
+        let own = core.identity.mac;
+        let hops = core.gateways.iter().map(|&gateway| Hop::new(gateway, own)).collect();
+        let idle = Pacer::new(Nanos(0), 0.0, 0);
+        let plan = Plan {
+            server: config.server,
+            core: core.clone(),
+            phases: config.phases.clone(),
+            batch: config.batch,
+            deadline: Nanos(config.deadline_ns),
+            drain: Nanos(config.drain_ns),
+            up_below: (config.up_share * (1u64 << 32) as f64) as u64,
+        };
+        Ok(Generator {
+            port,
+            population,
+            inspector: Inspector::new(core, source, mix.clone()),
+            sender: Sender { source, trial: TrialId(0), tuples, hops },
+            rng,
+            mix,
+            picks: Picks::default(),
+            retry: Retry::new(Nanos(config.retry_ns), config.attempts),
+            lingering: Ages::new(Nanos(config.linger_ns)),
+            opening: idle.clone(),
+            closing: idle.clone(),
+            sending: idle,
+            stage: Stage::Waiting,
+            phase: 0,
+            trials: vec![Trial::default(); config.phases.len()],
+            established: 0,
+            failed: 0,
+            last_step: Nanos(0),
+            drained_at: Nanos(0),
+            quantiles_at: Nanos(0),
+            ended: 0,
+            plan,
+            control,
+            progress,
+        })
+    }
+
+    /// Records of all phases that began, ended or not.
+    ///
+    /// # Panics
+    /// If the ledger of a phase that ended is not conserved.
+    pub fn records(&mut self) -> Vec<Record> {
+        let begun = self.ended + usize::from(self.stage != Stage::Waiting);
+        let names = self.plan.phases.iter().map(|phase| &phase.name);
+        let trials = self.trials.iter_mut().take(begun).zip(names).enumerate();
+        let (server, core) = (self.plan.server, self.plan.core.core);
+        trials.map(|(index, (trial, name))| trial.record(server, core, index, name)).collect()
+    }
+
+    /// What the port has done.
+    pub fn port_stats(&self) -> PortStats {
+        self.port.stats()
+    }
+
+    /// The port, to look at.
+    pub fn port(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    /// Bytes of memory held for connection records.
+    pub fn resident_bytes(&self) -> usize {
+        self.population.resident_bytes()
+    }
+
+    fn begin(&mut self, phase: usize, start: Nanos, load: &Load) {
+        let Phase { open_per_s, close_per_s, rate, .. } = self.plan.phases[phase];
+        self.opening = Pacer::new(start, open_per_s, self.rng.next_u64());
+        self.closing = Pacer::new(start, close_per_s, self.rng.next_u64());
+        let pps = if let Rate::Pps(pps) = rate { pps } else { 0.0 };
+        self.sending = Pacer::new(start, pps, self.rng.next_u64());
+        self.picks = Picks::default();
+        self.sender.trial = TrialId(u8::try_from(phase + 1).expect("at most 255 phases"));
+        self.phase = phase;
+        self.stage = Stage::Ready;
+        let trial = &mut self.trials[phase];
+        (trial.start, trial.load_before) = (start, *load);
+        trial.held_peak = self.population.held();
+    }
+
+    /// Moves to the next stage when its time has come.
+    #[inline]
+    fn turn(&mut self, now: Nanos) {
+        let trial = &mut self.trials[self.phase];
+        match self.stage {
+            Stage::Waiting => {}
+            Stage::Ready if now >= trial.start => {
+                self.stage = Stage::Running;
+                self.last_step = now;
+            }
+            Stage::Ready => {}
+            Stage::Running => {
+                trial.longest_gap = trial.longest_gap.max(now.since(self.last_step));
+                self.last_step = now;
+                if let Until::For(span) = self.plan.phases[self.phase].until
+                    && now.since(trial.start).0 >= span
+                {
+                    let end = trial.start + Nanos(span);
+                    self.end_sending(now, end);
+                }
+            }
+            Stage::Draining if now >= self.drained_at => {
+                trial.end = now;
+                self.sender.trial = TrialId(0);
+                self.stage = Stage::Waiting;
+                self.ended += 1;
+            }
+            Stage::Draining => {}
+        }
+    }
+
+    /// Sends what was due before the end of the phase, as far as it goes, and nothing after.
+    #[cold]
+    fn end_sending(&mut self, now: Nanos, end: Nanos) {
+        let last = Nanos(end.0 - 1);
+        self.churn(now, last);
+        if self.plan.phases[self.phase].rate != Rate::Max {
+            self.send(now, last);
+        }
+        let (opening, sending) = (self.opening.give_up(last), self.sending.give_up(last));
+        self.withhold(opening);
+        let trial = &mut self.trials[self.phase];
+        trial.ledger.planned += sending;
+        trial.ledger.unsent += sending;
+        trial.stop = end;
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Nanos) {
+        self.stage = Stage::Draining;
+        self.drained_at = now + self.plan.drain;
+    }
+
+    /// Whether as many connections are held as the phase asks for, each established or given up.
+    fn is_filled(&self) -> bool {
+        let Until::Held(wanted) = self.plan.phases[self.phase].until else { return false };
+        let held = self.population.held();
+        held == wanted && self.established + self.failed == held
+    }
+
+    /// Hands a burst to the port and books what it took. All its packets are planned already.
+    #[inline]
+    fn transmit(&mut self, burst: &mut Burst<P::Frame>) -> u32 {
+        let count = burst.len();
+        let wanted = Self::wire_bytes(burst);
+        let mut lengths = [0u16; dataplane::burst::BURST];
+        for (length, frame) in lengths.iter_mut().zip(burst.iter()) {
+            *length = frame.len() as u16;
+        }
+        let accepted = self.port.tx(burst);
+        let ledger = &mut self.trials[self.phase].ledger;
+        ledger.sent += accepted as u64;
+        ledger.unsent += (count - accepted) as u64;
+        ledger.sent_bytes += if accepted == count {
+            wanted
+        } else {
+            lengths[..accepted].iter().map(|&length| u64::from(length) + FCS as u64).sum()
+        };
+        accepted as u32
+    }
+
+    /// Bytes of the frames with their frame check sequences.
+    #[inline]
+    fn wire_bytes(burst: &Burst<P::Frame>) -> u64 {
+        burst.iter().map(|frame| (frame.len() + FCS) as u64).sum()
+    }
+
+    fn publish(&mut self, now: Nanos, load: &Load) {
+        let trial = &mut self.trials[self.phase];
+        let ledger = &trial.ledger;
+        let set = |field: Field, value: u64| self.progress.set(field as usize, value);
+        set(Field::Phase, self.phase as u64);
+        set(Field::Held, u64::from(self.population.held()));
+        set(Field::Established, u64::from(self.established));
+        set(Field::Planned, ledger.planned);
+        set(Field::Sent, ledger.sent);
+        set(Field::Unsent, ledger.unsent);
+        set(Field::OnTime, ledger.on_time);
+        set(Field::Late, ledger.late);
+        set(Field::Duplicate, ledger.duplicate);
+        set(Field::Corrupt, ledger.corrupt);
+        set(Field::Misrouted, ledger.misrouted);
+        set(Field::Mistranslated, ledger.mistranslated);
+        set(Field::SentBytes, ledger.sent_bytes);
+        set(Field::ArrivedBytes, ledger.arrived_bytes);
+        set(Field::Opened, trial.opened);
+        set(Field::Closed, trial.closed);
+        set(Field::Failed, trial.failed);
+        set(Field::BusyNs, load.busy.0);
+        set(Field::IdleNs, load.idle.0);
+        if now.since(self.quantiles_at) >= QUANTILES_EVERY {
+            self.quantiles_at = now;
+            let quantiles = trial.latency.quantiles();
+            set(Field::LatencyP50, quantiles.p50_ns);
+            set(Field::LatencyP99, quantiles.p99_ns);
+        }
+        set(Field::PhasesEnded, self.ended as u64);
+    }
+}
+
+impl<P: Port> Worker for Generator<P> {
+    #[inline]
+    fn step(&mut self, now: Nanos) -> Busy {
+        self.turn(now);
+        let received = self.receive(now);
+        let sent = if self.stage == Stage::Running {
+            self.churn(now, now) + self.send(now, now)
+        } else {
+            0
+        };
+        Busy(received + sent)
+    }
+
+    fn housekeeping(&mut self, now: Nanos, load: &Load) -> Next {
+        self.retry.age(now, self.population.newest());
+        let over = self.lingering.note(now, self.population.closing());
+        self.population.forget(over);
+        if self.stage == Stage::Running {
+            let trial = &mut self.trials[self.phase];
+            trial.held_peak = trial.held_peak.max(self.population.held());
+            trial.load = load.since(&trial.load_before);
+            // An end of sending in case the phase is interrupted.
+            trial.stop = now;
+            if self.is_filled() {
+                self.drain(now);
+            }
+        }
+        self.publish(now, load);
+        match self.control.order() {
+            Order::Finish => return Next::Finished,
+            Order::Begin(phase, start) if self.stage == Stage::Waiting && phase == self.ended => {
+                self.begin(phase, start, load);
+            }
+            Order::Begin(..) | Order::Wait => {}
+        }
+        Next::Continue
+    }
+}

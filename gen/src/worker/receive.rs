@@ -1,0 +1,277 @@
+//! What a core does with a frame that arrives: verify it, book it, answer it.
+
+use super::{Generator, Sender};
+use crate::flow::{Arrival, Flow, State};
+use crate::inspect::{Kind, Probe, Refusal, locate};
+use crate::segment::Segment;
+use crate::stamp::{Direction, TICK_SHIFT, UdpStamp, restore, ticks};
+use crate::template::{self, Ends};
+use crate::tuple::Tuple;
+use arrayvec::ArrayVec;
+use dataplane::burst::{BURST, Burst};
+use dataplane::clock::Nanos;
+use dataplane::cpu;
+use dataplane::frame::{FCS, Frame, SHORTEST};
+use dataplane::port::Port;
+
+/// What a handshake sends back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// A datagram the other way.
+    Udp,
+    /// A control segment.
+    Tcp(Segment),
+}
+
+impl<P: Port> Generator<P> {
+    /// Receives as many bursts as a batch has; returns packets received and answers sent.
+    #[inline]
+    pub(super) fn receive(&mut self, now: Nanos) -> u32 {
+        let mut moved = 0;
+        for _ in 0..self.plan.batch.div_ceil(BURST) + 1 {
+            let mut burst = Burst::new();
+            self.port.rx(&mut burst);
+            if burst.is_empty() {
+                break;
+            }
+            moved += burst.len() as u32;
+            moved += self.judge(burst, now);
+        }
+        moved
+    }
+
+    fn judge(&mut self, mut burst: Burst<P::Frame>, now: Nanos) -> u32 {
+        let mut slots = ArrayVec::<Option<u32>, BURST>::new();
+        for frame in &burst {
+            let slot = self.population.find(locate(frame.head()));
+            if let Some(slot) = slot {
+                cpu::prefetch_write(self.population.flow(slot));
+            }
+            slots.push(slot);
+        }
+        let mut answers = Burst::new();
+        let mut marked = 0u32;
+        for (index, (frame, slot)) in burst.iter_mut().zip(&slots).enumerate() {
+            if self.verify(frame, *slot, now) {
+                marked |= 1 << index;
+            }
+        }
+        if marked == 0 {
+            self.port.free(&mut burst);
+            return 0;
+        }
+        let mut rest = Burst::new();
+        for (index, frame) in burst.drain(..).enumerate() {
+            if marked & 1 << index != 0 { answers.push(frame) } else { rest.push(frame) }
+        }
+        self.port.free(&mut rest);
+        self.transmit(&mut answers)
+    }
+
+    /// Judges one frame; returns whether it has been rewritten into an answer.
+    #[inline]
+    fn verify(&mut self, frame: &mut P::Frame, slot: Option<u32>, now: Nanos) -> bool {
+        let length = frame.len();
+        let found = self.inspector.inspect(frame.head(), length, self.sender.trial, ticks(now));
+        let trial = &mut self.trials[self.phase];
+        let ledger = &mut trial.ledger;
+        let probe = match found {
+            Ok(probe) => probe,
+            Err(refusal) => {
+                match refusal {
+                    Refusal::Foreign => ledger.foreign += 1,
+                    Refusal::Corrupt => ledger.corrupt += 1,
+                    Refusal::Misrouted => ledger.misrouted += 1,
+                    Refusal::OtherTrial => ledger.other_trial += 1,
+                }
+                return false;
+            }
+        };
+        let Some(slot) = slot else {
+            ledger.stray += 1;
+            return false;
+        };
+        let tuple = self.sender.tuples.tuple(probe.id);
+        let flow = &mut self.population.flows()[slot as usize];
+        let translated = is_as_recorded(&probe, &tuple, flow);
+        ledger.mistranslated += u64::from(!translated);
+        let (low, bits) = probe.sequence;
+        let sequence = restore(flow.last_sequence(probe.direction), low, bits);
+        match flow.arrive(probe.direction, sequence) {
+            Arrival::First => {}
+            Arrival::Reordered => ledger.reordered += 1,
+            Arrival::Duplicate => {
+                ledger.duplicate += 1;
+                return false;
+            }
+            Arrival::Stale => {
+                ledger.stale += 1;
+                return false;
+            }
+        }
+        ledger.arrived_bytes += (length + FCS) as u64;
+        let latency = probe.age.map_or(Nanos(0), |age| Nanos(age << TICK_SHIFT));
+        let on_time = latency <= self.plan.deadline;
+        ledger.on_time += u64::from(on_time);
+        ledger.late += u64::from(!on_time);
+        if probe.age.is_some() {
+            trial.latency.record(latency);
+        }
+        if flow.is_established() || !translated {
+            return false;
+        }
+        self.answer(frame, &probe, &tuple, slot, now)
+    }
+
+    /// Moves a connection that is being opened or closed; returns whether an answer was written.
+    #[cold]
+    fn answer(
+        &mut self,
+        frame: &mut P::Frame,
+        probe: &Probe,
+        tuple: &Tuple,
+        slot: u32,
+        now: Nanos,
+    ) -> bool {
+        let flow = &mut self.population.flows()[slot as usize];
+        let (state, answer) = next(flow.state(), probe.kind, probe.direction);
+        let trial = &mut self.trials[self.phase];
+        match (flow.state(), state) {
+            (State::Established, _) => {}
+            (_, State::Established) => {
+                self.established += 1;
+                trial.opened += 1;
+            }
+            (State::FinAnswered, State::Closed) => trial.closed += 1,
+            _ => {}
+        }
+        flow.set_state(state);
+        let Some(answer) = answer else { return false };
+        let back = if probe.direction == Direction::Up { Direction::Down } else { Direction::Up };
+        let sequence = flow.next_sequence(back);
+        let ends = Sender::ends(tuple, back, flow.outer());
+        frame.set_len(SHORTEST);
+        match answer {
+            Answer::Udp => {
+                self.sender.put_probe(frame.head_mut(), probe, tuple, ends, sequence, now)
+            }
+            Answer::Tcp(segment) => {
+                self.sender.put_control(frame.head_mut(), probe.id, tuple, ends, segment, sequence);
+            }
+        }
+        trial.ledger.planned += 1;
+        trial.ledger.control += 1;
+        true
+    }
+}
+
+impl Sender {
+    /// Writes the datagram that answers the first one of a connection.
+    fn put_probe(
+        &self,
+        head: &mut [u8; dataplane::frame::HEAD],
+        probe: &Probe,
+        tuple: &Tuple,
+        ends: Ends,
+        sequence: u32,
+        now: Nanos,
+    ) {
+        let stamp = UdpStamp {
+            trial: self.trial,
+            source: self.source,
+            id: probe.id,
+            direction: Direction::Down,
+            sequence,
+            planned: ticks(now),
+        };
+        let hop = &self.hops[usize::from(tuple.shard)];
+        template::put_udp(head, hop, ends, SHORTEST as u16, stamp.pack());
+    }
+}
+
+/// Whether the outer addresses and ports are those of the connection. The first packet that
+/// arrives on the Internet side teaches the translation.
+#[inline]
+fn is_as_recorded(probe: &Probe, tuple: &Tuple, flow: &mut Flow) -> bool {
+    let ends = &probe.ends;
+    match probe.direction {
+        Direction::Up => {
+            let aimed = (ends.destination, ends.destination_port);
+            aimed == (tuple.server, tuple.server_port) && flow.agree(ends.source, ends.source_port)
+        }
+        Direction::Down => {
+            let aimed = (ends.destination, ends.destination_port);
+            let from = (ends.source, ends.source_port);
+            aimed == (tuple.subscriber, tuple.subscriber_port)
+                && from == (tuple.server, tuple.server_port)
+        }
+    }
+}
+
+/// The state after an arrival, and what is sent back.
+fn next(state: State, kind: Kind, direction: Direction) -> (State, Option<Answer>) {
+    use Segment::{Ack, Fin, FinAck, LastAck, Syn, SynAck};
+    let tcp = |segment| Some(Answer::Tcp(segment));
+    match (kind, direction, state) {
+        (Kind::Udp, Direction::Up, State::Opening | State::Answered) => {
+            (State::Answered, Some(Answer::Udp))
+        }
+        (Kind::Udp, Direction::Down, State::Answered) => (State::Established, None),
+        (Kind::Tcp(Syn), _, State::Opening | State::Answered) => (State::Answered, tcp(SynAck)),
+        (Kind::Tcp(SynAck), _, State::Answered | State::Confirmed) => (State::Confirmed, tcp(Ack)),
+        (Kind::Tcp(Ack), _, State::Confirmed) => (State::Established, None),
+        (Kind::Tcp(Fin), _, State::Closing) => (State::FinAnswered, tcp(FinAck)),
+        (Kind::Tcp(FinAck), _, State::FinAnswered) => (State::Closed, tcp(LastAck)),
+        _ => (state, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_go_step_by_step() {
+        use Direction::{Down, Up};
+        let tcp = |segment: Segment| (Kind::Tcp(segment), segment.direction());
+        let table = [
+            (State::Opening, (Kind::Udp, Up), State::Answered, Some(Answer::Udp)),
+            (State::Answered, (Kind::Udp, Up), State::Answered, Some(Answer::Udp)),
+            (State::Answered, (Kind::Udp, Down), State::Established, None),
+            (State::Established, (Kind::Udp, Up), State::Established, None),
+            (State::Closed, (Kind::Udp, Up), State::Closed, None),
+            (
+                State::Opening,
+                tcp(Segment::Syn),
+                State::Answered,
+                Some(Answer::Tcp(Segment::SynAck)),
+            ),
+            (
+                State::Answered,
+                tcp(Segment::SynAck),
+                State::Confirmed,
+                Some(Answer::Tcp(Segment::Ack)),
+            ),
+            (State::Confirmed, tcp(Segment::Ack), State::Established, None),
+            (State::Answered, tcp(Segment::Ack), State::Answered, None),
+            (State::Confirmed, tcp(Segment::Syn), State::Confirmed, None),
+            (
+                State::Closing,
+                tcp(Segment::Fin),
+                State::FinAnswered,
+                Some(Answer::Tcp(Segment::FinAck)),
+            ),
+            (
+                State::FinAnswered,
+                tcp(Segment::FinAck),
+                State::Closed,
+                Some(Answer::Tcp(Segment::LastAck)),
+            ),
+            (State::Closed, tcp(Segment::LastAck), State::Closed, None),
+            (State::Failed, tcp(Segment::SynAck), State::Failed, None),
+        ];
+        for (state, (kind, direction), then, answer) in table {
+            assert_eq!(next(state, kind, direction), (then, answer), "{state:?} {kind:?}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Generator cores in virtual time, on links that are perfect or broken in known ways.
+
+mod faults;
+mod fingerprint;
+mod phases;
+mod quiet;
+mod rig;

@@ -1,0 +1,22 @@
+//! Nothing is allocated once a core exists.
+
+use crate::rig::{Rig, config, fill, phase, steady};
+use dataplane::frame::Arena;
+use dataplane::port::link::loopback;
+use kronogen::config::{Phase, Rate, Until};
+
+#[test]
+fn no_step_allocates() {
+    let churn = Phase {
+        open_per_s: 200_000.0,
+        close_per_s: 200_000.0,
+        ..phase("churn", Rate::Pps(500_000.0), Until::For(20_000_000))
+    };
+    let phases = vec![fill(1000), steady(Rate::Max, 20), churn];
+    let config = config(1500, phases);
+    let mut arena = Arena::new(2048).expect("memory");
+    let mut rig = Rig::new(&config, vec![loopback(&mut arena, 1024)]);
+    let count = allocation_counter::measure(|| (0..3).for_each(|phase| rig.run_phase(phase)));
+    assert_eq!(count.count_total, 0, "{count:?}");
+    assert_eq!(rig.cores[0].records()[2].ledger.lost(), 0);
+}
