@@ -25,6 +25,11 @@ struct Draft {
 #[derive(Clone, Debug)]
 enum Action {
     Outbound(Draft),
+    /// Another packet of a connection of the past or present.
+    Again {
+        of: Index,
+        flags: u8,
+    },
     /// SYN, SYN-ACK and ACK.
     Handshake(Draft),
     /// As many packets as there are ports, each for a connection of its own.
@@ -70,6 +75,8 @@ enum Slip {
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
+const FIN: u8 = 1;
+const RST: u8 = 4;
 
 fn flags() -> impl Strategy<Value = u8> {
     // Every combination, but the sensible ones often enough to get somewhere.
@@ -78,16 +85,16 @@ fn flags() -> impl Strategy<Value = u8> {
         3 => Just(SYN),
         2 => Just(SYN | ACK),
         4 => Just(ACK),
-        1 => Just(ACK | 1),
-        1 => Just(4u8),
+        3 => Just(ACK | FIN),
+        1 => Just(RST),
     ]
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
     let protocol = prop_oneof![2 => Just(UDP), 4 => Just(TCP), 1 => Just(ICMP)];
-    (protocol, flags(), 0usize..4, 0u16..2, 0u8..2, 0u16..2).prop_map(
-        |(protocol, flags, subscriber, port, host, service)| {
-            let service = if protocol == ICMP { 0 } else { 443 + service };
+    (protocol, flags(), 0usize..4, 0u16..2, 0u8..2).prop_map(
+        |(protocol, flags, subscriber, port, host)| {
+            let service = if protocol == ICMP { 0 } else { 443 };
             let remote = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1 + host), service);
             Draft { protocol, flags, inside: (subscriber, 5000 + port), remote }
         },
@@ -102,7 +109,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Slip::Protocol),
     ];
     prop_oneof![
-        40 => draft().prop_map(Action::Outbound),
+        25 => draft().prop_map(Action::Outbound),
+        25 => (any::<Index>(), flags()).prop_map(|(of, flags)| Action::Again { of, flags }),
         6 => draft().prop_map(Action::Handshake),
         1 => (0usize..4, 1u16..80).prop_map(|(who, count)| Action::Fill(who, count)),
         30 => (any::<Index>(), flags(), slip)
@@ -117,16 +125,18 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn timers() -> impl Strategy<Value = config::Timers> {
-    let any = (1u64..400_000, 1u64..90_000, 1u64..300_000, 1u64..=8_000_000);
-    prop_oneof![
-        Just(config::Timers::default()),
-        any.prop_map(|(udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms)| config::Timers {
+    // The short ones pass within a wait, so that there are remains which no sweep has met.
+    let long = (1u64..400_000, 1u64..90_000, 1u64..300_000, 1u64..=8_000_000);
+    let short = (1u64..50_000, 1u64..50_000, 1u64..50_000, 1u64..50_000);
+    let own = prop_oneof![1 => long, 2 => short].prop_map(
+        |(udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms)| config::Timers {
             udp_ms,
             icmp_ms,
             tcp_transitory_ms,
-            tcp_established_ms
-        }),
-    ]
+            tcp_established_ms,
+        },
+    );
+    prop_oneof![1 => Just(config::Timers::default()), 3 => own]
 }
 
 fn setup() -> impl Strategy<Value = Config> {
@@ -145,6 +155,9 @@ fn setup() -> impl Strategy<Value = Config> {
         },
     )
 }
+
+/// Port from which connections are opened only to take up room.
+const CROWD: u16 = 6000;
 
 /// Longest time without a sweep.
 const UNSWEPT_NS_MAX: u64 = 100_000_000_000;
@@ -201,6 +214,11 @@ impl Trial {
                 let inside = SocketAddrV4::new(self.subscribers[draft.inside.0], draft.inside.1);
                 self.send(draft.protocol, inside, draft.remote, draft.flags);
             }
+            Action::Again { of, flags } => {
+                if let Some((headers, _)) = self.pick(of) {
+                    self.send(headers.protocol, headers.source, headers.destination, flags);
+                }
+            }
             Action::Handshake(draft) => {
                 let inside = SocketAddrV4::new(self.subscribers[draft.inside.0], draft.inside.1);
                 self.send(TCP, inside, draft.remote, SYN);
@@ -215,7 +233,7 @@ impl Trial {
                 }
             }
             Action::Fill(who, count) => {
-                let inside = SocketAddrV4::new(self.subscribers[who], 6000);
+                let inside = SocketAddrV4::new(self.subscribers[who], CROWD);
                 for port in 0..count {
                     let remote = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 7000 + port);
                     self.send(UDP, inside, remote, 0);
@@ -246,13 +264,14 @@ impl Trial {
         }
     }
 
+    /// One of the youngest connections, which are the ones that may be alive.
+    fn pick(&self, which: Index) -> Option<(Headers, SocketAddrV4)> {
+        let youngest = &self.known[self.known.len().saturating_sub(16)..];
+        (!youngest.is_empty()).then(|| *which.get(youngest))
+    }
+
     fn answer(&mut self, to: Index, flags: u8, slip: Slip) {
-        if self.known.is_empty() {
-            return;
-        }
-        // The youngest are the ones that may be alive.
-        let youngest = self.known.len().saturating_sub(40);
-        let (headers, external) = *to.get(&self.known[youngest..]);
+        let Some((headers, external)) = self.pick(to) else { return };
         let (mut protocol, mut remote) = (headers.protocol, headers.destination);
         match slip {
             Slip::None => {}
@@ -304,7 +323,9 @@ impl Trial {
                 assert_eq!(fate.verdict, "forwarded", "{headers:?} opens a connection");
                 let external = Packet::read(&fate.sent).source();
                 self.model.learn(headers, external, now_ns);
-                self.known.push((*headers, external));
+                if headers.source.port() != CROWD {
+                    self.known.push((*headers, external));
+                }
                 packet.from(external)
             }
             Expected::Refused(reason) => {
@@ -357,7 +378,7 @@ fn a_closed_connection_is_not_held_for_as_long_as_an_established_one() {
     // The sweep finds it established, and may believe that there is time.
     trial.act(&Action::Silence { s: 320 });
     assert_eq!(trial.model.len(), 1);
-    trial.send(TCP, inside, remote, ACK | 4);
+    trial.send(TCP, inside, remote, ACK | RST);
     trial.act(&Action::Silence { s: 320 });
     assert_eq!(trial.rig.pipeline.connections().len(), 0);
 }
