@@ -1,1 +1,54 @@
-fn main() {}
+//! The `krono` command: parse, call, print, exit.
+
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use krono::cli::{Cli, Command, Format};
+use krono::exit::{self, Answer};
+use krono::machine::Machine;
+use krono::term::{self, Colour};
+use krono::{check, doctor, explain, report, scenario, schema};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let exit = match answer(Cli::parse().command) {
+        Ok(answer) => {
+            // Nobody reads it any more (`krono explain … | head`): no reason to fail.
+            let _ = io::stdout().write_all(answer.text.as_bytes());
+            answer.exit
+        }
+        Err(error) => {
+            complain(&format!("{} {error:#}", Colour::Red.paint("error:", colour_stderr())));
+            exit::of_error(&error)
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn answer(command: Command) -> anyhow::Result<Answer> {
+    match command {
+        Command::Check(args) => Ok(check::check(&args.scenarios, complain)),
+        Command::Explain(args) => {
+            Ok(Answer::good(explain::explain(&scenario::load(&args.scenario)?.plan)))
+        }
+        Command::Report(args) => report::report(&args.runs),
+        Command::Doctor(args) => {
+            let findings = doctor::examine(&Machine::this());
+            match args.format {
+                Format::Text => Ok(doctor::text(&findings, term::colour(&io::stdout()))),
+                Format::Json => Ok(doctor::json(&findings)?),
+            }
+        }
+        Command::Schema(args) => Ok(Answer::good(schema::schema(args.of)?)),
+    }
+}
+
+/// A line on stderr, if anybody listens.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn colour_stderr() -> bool {
+    term::colour(&io::stderr())
+}

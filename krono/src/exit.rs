@@ -1,0 +1,82 @@
+//! How a command ends: the exit codes of `docs/commands.md`, and the errors that carry one.
+//!
+//! A command returns an [`Answer`]; `main` prints it and exits. An error that is not a [`Refusal`]
+//! is a failure of the run itself, such as a full disk.
+
+/// Exit codes. Their meaning is part of the contract with people's CI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Measured, and every pass criterion is met; or the command did what it was asked.
+    Met = 0,
+    /// A pass criterion is not met; or `doctor` found that nothing can run here.
+    NotMet = 1,
+    /// Wrong usage or an invalid scenario. Nothing was written.
+    Usage = 2,
+    /// The testbed cannot run on this machine.
+    CannotRun = 3,
+    /// Measured, but the certificate failed: the figures prove nothing.
+    Invalid = 4,
+    /// The run failed on the way, such as by a full disk. What was measured is kept.
+    Failed = 5,
+    /// Interrupted. Partial results are kept and marked.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The number the process exits with.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// What a command has to say on stdout, and how it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Text for stdout, with its last line feed.
+    pub text: String,
+    /// The exit code.
+    pub exit: Exit,
+}
+
+impl Answer {
+    /// An answer that ends well.
+    pub fn good(text: impl Into<String>) -> Answer {
+        Answer { text: text.into(), exit: Exit::Met }
+    }
+}
+
+/// An error that has an exit code of its own; the text is one or two lines.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Wrong usage or invalid input: nothing was written.
+    #[error("{0}")]
+    Usage(String),
+    /// This machine lacks something that the testbed needs.
+    #[error("{0}")]
+    CannotRun(String),
+}
+
+/// The exit code of an error.
+pub fn of_error(error: &anyhow::Error) -> Exit {
+    match error.downcast_ref::<Refusal>() {
+        Some(Refusal::Usage(_)) => Exit::Usage,
+        Some(Refusal::CannotRun(_)) => Exit::CannotRun,
+        None => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn refusals_keep_their_code_under_context() {
+        let refused = |refusal: Refusal| of_error(&anyhow::Error::from(refusal).context("while"));
+        assert_eq!(refused(Refusal::Usage("u".into())).code(), 2);
+        assert_eq!(refused(Refusal::CannotRun("c".into())).code(), 3);
+        let full = std::fs::read("/nonexistent").context("reading").expect_err("no such file");
+        assert_eq!(of_error(&full).code(), 5);
+    }
+}

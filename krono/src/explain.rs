@@ -1,0 +1,307 @@
+//! `krono explain`: the resolved plan in words and numbers.
+//!
+//! What will be sent, held and remembered, how much memory it takes and how long, computed from the
+//! plan alone; nothing here looks at the machine. [`crate::capacity`] compares the figures with it.
+
+use crate::capacity::{Memory, cpus_needed};
+use analysis::figure;
+use comfy_table::{CellAlignment, Table, presets};
+use format::Plan;
+use format::plan::{Criterion, Faults, Rate, Until};
+use format::scenario::Demand;
+use std::fmt::Write;
+
+/// Packets that open a connection: the first and its answer; TCP adds the acknowledgement.
+const OPENING_UDP: f64 = 2.0;
+const OPENING_TCP: f64 = 3.0;
+
+/// The plan for people.
+pub fn explain(plan: &Plan) -> String {
+    let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
+    let mut text = format!("{}\n\n", plan.question);
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12}  {value}");
+    };
+    line("scenario", format!("{}, {}", plan.scenario, short(&plan.scenario_hash)));
+    line("plan", format!("{}, seed {}, testbed {}", short(&plan.hash()), plan.seed, plan.testbed));
+    line("cores", cores(plan));
+    line("frames", frames(plan));
+    line("connections", connections(plan, &demand));
+    line("addresses", addresses(plan));
+    line("timing", timing(plan));
+    if let Some(faults) = &plan.faults {
+        line("faults", faulty(faults));
+    }
+    let _ = writeln!(text, "\n{}\n", phases(plan, &demand));
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12}  {value}");
+    };
+    line("packets", packets(plan, &demand));
+    line("resolution", resolution(plan, &demand));
+    line("duration", duration(plan, &demand));
+    line("memory", Memory::of(plan, &demand).to_string());
+    line("pass", criteria(&plan.pass));
+    text
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+fn cores(plan: &Plan) -> String {
+    let to = &plan.topology;
+    let side = |servers: u16, cores: u16| {
+        let cores_text = figure::plural(cores.into(), "core");
+        match servers {
+            1 => cores_text,
+            servers => format!("{servers} servers of {cores_text}"),
+        }
+    };
+    format!(
+        "{} of traffic generator, {} of {}: {} busy",
+        side(to.generator_servers, to.generator_cores),
+        side(to.sut_servers, to.sut_cores),
+        to.sut_kind,
+        figure::plural(cpus_needed(plan), "CPU")
+    )
+}
+
+fn frames(plan: &Plan) -> String {
+    let traffic = &plan.traffic;
+    let mut sizes: Vec<(u16, usize)> = Vec::new();
+    for &size in &traffic.sizes {
+        match sizes.iter_mut().find(|(known, _)| *known == size) {
+            Some((_, count)) => *count += 1,
+            None => sizes.push((size, 1)),
+        }
+    }
+    let parts: Vec<String> = sizes.iter().map(|(size, count)| format!("{count}x{size}")).collect();
+    format!(
+        "{}: {}, mean {} bytes ({})",
+        figure::genome(&traffic.genome),
+        parts.join(" + "),
+        figure::significant(traffic.mean_frame_bytes, 5),
+        traffic.genome_layer
+    )
+}
+
+fn connections(plan: &Plan, demand: &Demand) -> String {
+    let traffic = &plan.traffic;
+    format!(
+        "{} held at most, {} tracked with closed ones; {} UDP, {} TCP; {} of the packets come from \
+         subscribers",
+        figure::count(demand.held_peak),
+        figure::count(demand.tracked_peak),
+        figure::percent(traffic.udp_share),
+        figure::percent(1.0 - traffic.udp_share),
+        figure::percent(traffic.up_share),
+    )
+}
+
+fn addresses(plan: &Plan) -> String {
+    let addresses = &plan.addresses;
+    let subscribers = plan.topology.pairs() * u64::from(addresses.subscribers_per_pair);
+    format!(
+        "{} subscribers of {}, each with {} ports of {}, talk to {}",
+        figure::count(subscribers),
+        addresses.subscribers,
+        addresses.port_block,
+        addresses.external,
+        addresses.internet
+    )
+}
+
+fn timing(plan: &Plan) -> String {
+    format!(
+        "late after {}, lost {} after the last packet of a phase; up to {} a burst",
+        seconds(plan.traffic.deadline_ns as f64 / 1e9),
+        seconds(plan.traffic.drain_ns as f64 / 1e9),
+        figure::plural(plan.traffic.batch as usize, "frame"),
+    )
+}
+
+fn faulty(faults: &Faults) -> String {
+    let all = [
+        ("dropped", faults.drop),
+        ("duplicated", faults.duplicate),
+        ("delayed", faults.delay),
+        ("reordered", faults.reorder),
+        ("corrupted", faults.corrupt),
+        ("mistranslated", faults.mistranslate),
+        ("misdelivered", faults.misdeliver),
+        ("misrouted", faults.misroute),
+    ];
+    let given = all.iter().filter_map(|(name, share)| share.map(|share| format!("{share} {name}")));
+    format!("an impaired network, on purpose: {}", given.collect::<Vec<_>>().join(", "))
+}
+
+fn phases(plan: &Plan, demand: &Demand) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["phase", "opens/s", "closes/s", "packets/s", "ends", "takes", "held at end"]);
+    for (phase, asked) in plan.phases.iter().zip(&demand.phases) {
+        table.add_row([
+            phase.name.clone(),
+            per_second(phase.open_per_s),
+            per_second(phase.close_per_s),
+            match phase.rate {
+                Rate::None => "none".to_owned(),
+                Rate::Max => "max".to_owned(),
+                Rate::Pps(pps) => per_second(pps),
+            },
+            match phase.until {
+                Until::Held(count) => format!("at {} held", figure::count(count)),
+                Until::For(_) => "by time".to_owned(),
+            },
+            seconds(asked.seconds),
+            figure::count(asked.held_after.round() as u64),
+        ]);
+    }
+    for column in [1, 2, 3, 5, 6] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn per_second(rate: f64) -> String {
+    figure::significant(rate, 4)
+}
+
+fn packets(plan: &Plan, demand: &Demand) -> String {
+    let udp = plan.traffic.udp_share;
+    let per_opening = OPENING_UDP * udp + OPENING_TCP * (1.0 - udp);
+    let (mut opening, mut data, mut most) = (0.0, 0.0, false);
+    for (index, (phase, asked)) in plan.phases.iter().zip(&demand.phases).enumerate() {
+        let times = if index == 0 { 1.0 } else { f64::from(plan.repeat) };
+        opening += times * phase.open_per_s * asked.seconds * per_opening;
+        match phase.rate {
+            Rate::Pps(pps) => data += times * pps * asked.seconds,
+            Rate::Max => most = true,
+            Rate::None => {}
+        }
+    }
+    let count = |packets: f64| figure::count(packets.round() as u64);
+    let data = match (most, data > 0.0) {
+        (true, true) => format!("{} at planned rates and as many as pass at max", count(data)),
+        (true, false) => "as many as pass at max".to_owned(),
+        (false, _) => count(data),
+    };
+    format!("{data} of data, {} to open connections", count(opening))
+}
+
+/// What the probes can tell apart in time: each connection is probed once in so long.
+fn resolution(plan: &Plan, demand: &Demand) -> String {
+    let of = |rate: Rate, held: f64, name: &str| match rate {
+        Rate::Pps(pps) if pps > 0.0 => Some(format!("{} in {name}", seconds(held / pps))),
+        Rate::Max => Some(format!("{} in {name} at 10 Mpps", seconds(held / 10e6))),
+        Rate::Pps(_) | Rate::None => None,
+    };
+    let phases = plan.phases.iter().zip(&demand.phases);
+    let all: Vec<String> =
+        phases.filter_map(|(phase, asked)| of(phase.rate, asked.held_after, &phase.name)).collect();
+    if all.is_empty() {
+        return "none: no phase sends data".to_owned();
+    }
+    format!("a connection is probed once in {}", all.join(", "))
+}
+
+fn duration(plan: &Plan, demand: &Demand) -> String {
+    let first = demand.phases.first().map_or(0.0, |phase| phase.seconds);
+    let rest = (demand.seconds - first) * f64::from(plan.repeat);
+    let drained = 1.0 + (plan.phases.len().saturating_sub(1) as f64) * f64::from(plan.repeat);
+    let all = first + rest + drained * plan.traffic.drain_ns as f64 / 1e9;
+    let trials = match plan.repeat {
+        1 => String::new(),
+        repeat => format!(", {repeat} trials of all phases but the first"),
+    };
+    format!("about {}{trials}, set-up and certificate aside", seconds(all))
+}
+
+fn criteria(criteria: &[Criterion]) -> String {
+    if criteria.is_empty() {
+        return "no criterion: every valid run passes".to_owned();
+    }
+    let value = |value: f64| figure::significant(value, 6);
+    let words = criteria.iter().map(|criterion| match (criterion.min, criterion.max) {
+        (Some(min), Some(max)) => format!("{} {} to {}", criterion.name, value(min), value(max)),
+        (Some(min), None) => format!("{} at least {}", criterion.name, value(min)),
+        (None, Some(max)) => format!("{} at most {}", criterion.name, value(max)),
+        (None, None) => criterion.name.clone(),
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// A time with a unit that suits it.
+fn seconds(seconds: f64) -> String {
+    let (scaled, unit) = match seconds {
+        s if s >= 120.0 => (s / 60.0, "min"),
+        s if s >= 1.0 || s == 0.0 => (s, "s"),
+        s if s >= 1e-3 => (s * 1e3, "ms"),
+        s => (s * 1e6, "µs"),
+    };
+    format!("{} {unit}", figure::significant(scaled, 3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use format::{RunOptions, Scenario};
+
+    const SCENARIO: &str = r#"
+        schema = 1
+        question = "What does one core forward?"
+        [traffic]
+        genome = "imix-7-4-1"
+        connections = 64512
+        [[phase]]
+        name = "fill"
+        open = "100k/s"
+        [[phase]]
+        name = "steady"
+        rate = "2Mpps"
+        for = "10s"
+        [pass]
+        "ledger.lost" = { max = 0 }
+    "#;
+
+    fn plan(source: &str, repeat: u32) -> Plan {
+        let options = RunOptions { repeat: Some(repeat), ..RunOptions::default() };
+        let scenario = Scenario::parse(source, "steady.toml").expect("well formed");
+        scenario.resolve(&options).expect("a scenario that makes sense")
+    }
+
+    #[test]
+    fn every_number_a_reader_plans_with_is_there() {
+        let text = explain(&plan(SCENARIO, 3));
+        for part in [
+            "What does one core forward?",
+            "1 core of traffic generator, 1 core of krononat: 2 CPUs busy",
+            "7x64 + 4x594 + 1x1518, mean 361.83 bytes (L2, frame with FCS)",
+            "64,512 held at most",
+            "60,000,000 of data, 161,280 to open connections",
+            "a connection is probed once in 32.3 ms in steady",
+            "about 32.6 s, 3 trials",
+            "ledger.lost at most 0",
+            "at 64,512 held",
+        ] {
+            assert!(text.contains(part), "`{part}` is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_of_max_promises_no_number() {
+        let text = explain(&plan(&SCENARIO.replace("2Mpps", "max"), 1));
+        assert!(text.contains("as many as pass at max of data"), "{text}");
+        assert!(text.contains("6.45 ms in steady at 10 Mpps"), "{text}");
+    }
+
+    #[test]
+    fn times_have_the_unit_that_suits_them() {
+        let table = [(0.0, "0 s"), (0.0321, "32.1 ms"), (2e-6, "2.00 µs"), (600.0, "10.0 min")];
+        for (value, text) in table {
+            assert_eq!(seconds(value), text);
+        }
+    }
+}

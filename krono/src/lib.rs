@@ -1,0 +1,26 @@
+//! The `krono` command as a library: what `main` calls and tests reach.
+//!
+//! A command is a function from its arguments to an [`exit::Answer`]: text for stdout and an exit
+//! code. [`cli`] says what may be asked, [`scenario`] reads what is to be run, [`capacity`] compares
+//! it with the machine, the testbeds run it and [`rundir`] keeps what they found. This is the only
+//! crate that knows both the generator and the system under test.
+//!
+//! It moves no packet itself, decides nothing about the figures (that is written down in
+//! `docs/commands.md` and computed in one place from what was counted) and changes no setting of
+//! the machine.
+
+#![forbid(unsafe_code)]
+
+pub mod capacity;
+pub mod check;
+pub mod cli;
+pub mod doctor;
+pub mod exit;
+pub mod explain;
+pub mod host;
+pub mod machine;
+pub mod report;
+pub mod rundir;
+pub mod scenario;
+pub mod schema;
+pub mod term;

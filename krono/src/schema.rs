@@ -1,0 +1,38 @@
+//! `krono schema`: the JSON schema of what people write and of what they read.
+
+use crate::cli::Subject;
+use format::Summary;
+use format::scenario::keys::Keys;
+use schemars::{Schema, schema_for};
+use serde_json::json;
+
+/// The schema of one format, or of both under their names.
+///
+/// # Errors
+/// None in practice: a schema is JSON.
+pub fn schema(of: Option<Subject>) -> serde_json::Result<String> {
+    let scenario = || -> Schema { schema_for!(Keys) };
+    let summary = || -> Schema { schema_for!(Summary) };
+    let value = match of {
+        Some(Subject::Scenario) => json!(scenario()),
+        Some(Subject::Summary) => json!(summary()),
+        None => json!({ "scenario": scenario(), "summary": summary() }),
+    };
+    Ok(serde_json::to_string_pretty(&value)? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_schemas_describe_their_fields() {
+        let text = schema(None).expect("JSON");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let described = |path| value.pointer(path).and_then(|text| text.as_str()).unwrap_or("");
+        assert!(described("/scenario/properties/question/description").contains("question"));
+        assert!(described("/summary/properties/valid/description").contains("figures"));
+        let one = schema(Some(Subject::Summary)).expect("JSON");
+        assert!(one.contains("mpps_per_core") && !one.contains("\"phase\""));
+    }
+}

@@ -1,0 +1,148 @@
+//! The command as people and CI call it: what it prints where, and how it exits.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+const SCENARIO: &str = r#"schema = 1
+question = "What does one core forward?"
+
+[traffic]
+genome = "imix-7-4-1"
+connections = 2048
+
+[[phase]]
+name = "fill"
+open = "100k/s"
+
+[[phase]]
+name = "steady"
+rate = "100kpps"
+for = "500ms"
+
+[pass]
+"ledger.mistranslated" = { max = 0 }
+"#;
+
+fn krono(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_krono"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("krono starts")
+}
+
+/// A folder with a scenario in it.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("steady.toml"), SCENARIO).expect("written");
+    folder
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
+}
+
+#[test]
+fn check_says_which_scenarios_are_valid_and_why_others_are_not() {
+    let folder = folder();
+    fs::write(folder.path().join("bad.toml"), SCENARIO.replace("connections", "conections"))
+        .expect("written");
+    let good = krono(folder.path(), &["check", "steady.toml"]);
+    assert_exit(&good, 0);
+    assert_eq!(stdout(&good), "steady.toml: valid\n");
+    assert_eq!(stderr(&good), "");
+    let both = krono(folder.path(), &["check", "bad.toml", "steady.toml"]);
+    assert_exit(&both, 2);
+    assert_eq!(stdout(&both), "steady.toml: valid\n");
+    let text = stderr(&both);
+    assert!(text.starts_with("bad.toml:6: traffic.conections: "), "{text}");
+    assert!(text.contains("\"connections\""), "{text}");
+    assert!(text.lines().count() <= 2, "{text}");
+    assert_exit(&krono(folder.path(), &["check", "missing.toml"]), 2);
+}
+
+#[test]
+fn explain_applies_what_is_set() {
+    let folder = folder();
+    let plain = krono(folder.path(), &["explain", "steady.toml"]);
+    assert_exit(&plain, 0);
+    assert!(stdout(&plain).contains("50,000 of data"), "{}", stdout(&plain));
+    let set = ["explain", "steady.toml", "--set", "phase.steady.for=2s", "--seed", "7"];
+    let set = krono(folder.path(), &set);
+    assert!(stdout(&set).contains("200,000 of data"), "{}", stdout(&set));
+    assert!(stdout(&set).contains("seed 7"), "{}", stdout(&set));
+    let wrong = ["explain", "steady.toml", "--set", "traffic.connections=many"];
+    let wrong = krono(folder.path(), &wrong);
+    assert_exit(&wrong, 2);
+    assert!(stderr(&wrong).contains("--set traffic.connections=many"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn every_help_has_an_example_and_wrong_usage_exits_with_2() {
+    let folder = folder();
+    let help = krono(folder.path(), &["--help"]);
+    assert_exit(&help, 0);
+    let text = stdout(&help);
+    let commands = text.split("Commands:").nth(1).expect("a list").split("Options:").next();
+    for line in commands.expect("a list").lines().filter(|line| line.starts_with("  ")) {
+        let name = line.split_whitespace().next().unwrap_or("help");
+        if name == "help" || line.starts_with("   ") {
+            continue;
+        }
+        let help = krono(folder.path(), &[name, "--help"]);
+        assert_exit(&help, 0);
+        assert!(stdout(&help).contains(&format!("Example:\n  krono {name}")), "{name}");
+    }
+    for wrong in [&["frobnicate"][..], &["check"], &["explain", "steady.toml", "--testbed", "moon"]]
+    {
+        let output = krono(folder.path(), wrong);
+        assert_exit(&output, 2);
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn doctor_and_schema_print_json() {
+    let folder = folder();
+    let doctor = krono(folder.path(), &["doctor", "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&stdout(&doctor)).expect("JSON");
+    let can_run = value["can_run"].as_bool().expect("said");
+    assert_exit(&doctor, if can_run { 0 } else { 1 });
+    let schema = krono(folder.path(), &["schema", "summary"]);
+    assert_exit(&schema, 0);
+    let value: serde_json::Value = serde_json::from_str(&stdout(&schema)).expect("JSON");
+    assert!(value["properties"]["ledger"].is_object());
+}
+
+#[test]
+fn a_directory_that_is_no_run_has_no_report() {
+    let folder = folder();
+    let output = krono(folder.path(), &["report", "."]);
+    assert_exit(&output, 2);
+    assert!(stderr(&output).contains("no summary.json"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let folder = folder();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_krono"))
+        .args(["schema"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("krono starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
