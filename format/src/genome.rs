@@ -1,9 +1,10 @@
 //! What size the next frame has: names, RFC 6985 strings and weights become one repeating sequence.
 //!
-//! Sizes are L2 frames with FCS, in bytes, from 64 to 1,518. A sequence is at most 1,000 frames long,
-//! holds each size in exactly its share, and spreads it evenly, so that any stretch of traffic looks
-//! like the whole and a short trial is as fair as a long one. Results of different genomes are not
-//! comparable: 7:4:1 and the mix of 278 bytes are both presets, named for what they are.
+//! Sizes are L2 frames with FCS, in bytes, from 64 to 1,518. A sequence is at most 1,000 frames
+//! long, holds each size in exactly its share, and spreads it evenly, so that any stretch of
+//! traffic looks like the whole and a short trial is as fair as a long one. Results of different
+//! genomes are not comparable: 7:4:1 and the mix of 278 bytes are both presets, named for what they
+//! are.
 
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;

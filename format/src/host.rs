@@ -2,7 +2,8 @@
 //!
 //! Absolute figures are comparable only between hosts whose fingerprints agree in what matters.
 //! What could not be read is `None`, written as `null`: a container often hides governor, SMT or
-//! memory layout, and a guess would be worse than a gap. Collecting the facts is `krono`'s business.
+//! memory layout, and a guess would be worse than a gap. Collecting the facts is `krono`'s
+//! business.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,8 @@ use crate::plan::Criterion;
 use crate::summary::{Judged, Limit, Pass, Summary};
 use serde_json::Value;
 
-/// Every path that a pass criterion may name. Those of `recovery_ms` mean the largest of all events.
+/// Every path that a pass criterion may name. Those of `recovery_ms` mean the largest of all
+/// events.
 pub const METRICS: [&str; 51] = [
     "throughput.offered_mpps",
     "throughput.forwarded_mpps",
@@ -60,7 +61,8 @@ pub const METRICS: [&str; 51] = [
 ];
 
 impl Summary {
-    /// The value at a path such as `ledger.lost`; `None` where it could not be had, or is no number.
+    /// The value at a path such as `ledger.lost`; `None` where it could not be had, or is no
+    /// number.
     pub fn metric(&self, path: &str) -> Option<f64> {
         let whole = serde_json::to_value(self).ok()?;
         let parts: Vec<&str> = path.split('.').collect();

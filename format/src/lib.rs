@@ -7,9 +7,9 @@
 //! * [`summary`]: `summary.json`, what reports, comparisons and CI read.
 //! * [`host`]: the fingerprint of the machine that made the numbers.
 //!
-//! This crate measures nothing, opens no port and knows nothing of the machine it runs on: resolving
-//! a scenario gives the same plan everywhere. It depends on no other crate of the workspace, so that
-//! `analysis` can read a run directory without a packet path.
+//! This crate measures nothing, opens no port and knows nothing of the machine it runs on:
+//! resolving a scenario gives the same plan everywhere. It depends on no other crate of the
+//! workspace, so that `analysis` can read a run directory without a packet path.
 
 #![forbid(unsafe_code)]
 

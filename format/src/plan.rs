@@ -2,8 +2,9 @@
 //!
 //! A plan holds no fact about a machine and nothing left to decide, so that the same plan means the
 //! same packets everywhere; its hash says whether two runs did the same thing. Only
-//! [`Scenario::resolve`](crate::Scenario::resolve) makes plans, and only it judges them: whoever reads a plan back
-//! trusts it. Durations are in nanoseconds, sizes are L2 frames with FCS, in bytes.
+//! [`Scenario::resolve`](crate::Scenario::resolve) makes plans, and only it judges them: whoever
+//! reads a plan back trusts it. Durations are in nanoseconds, sizes are L2 frames with FCS, in
+//! bytes.
 
 use ipnet::Ipv4Net;
 use schemars::JsonSchema;

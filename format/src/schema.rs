@@ -39,8 +39,8 @@ const INTRODUCTION: &str = r#"# Scenarios
      UPDATE_DOCS=1 cargo test -p format --test docs -->
 
 A scenario is a TOML file that asks a question and describes the traffic that answers it. The same
-file runs on every testbed. `krono check FILE` says whether it is valid, `krono explain FILE` what it
-means in numbers; `scenarios/` holds examples, each with comments.
+file runs on every testbed. `krono check FILE` says whether it is valid, `krono explain FILE` what
+it means in numbers; `scenarios/` holds examples, each with comments.
 
 Quantities are texts with a unit:
 
@@ -48,11 +48,11 @@ Quantities are texts with a unit:
 | --- | --- | --- |
 | number per second | `"1M/s"`, `"80k/s"`, `"0/s"` | k, M and G are 10^3, 10^6 and 10^9 |
 | packet rate | `"max"`, `"10Mpps"` | packets per second, both directions, all generator cores |
-| packet rate | `"40Gbps"` | bits per second on the wire (L1): each frame counts with 20 bytes of preamble, start of frame and gap; turned into packets by the mean frame size |
+| packet rate | `"40Gbps"` | bits per second on the wire: L1, mean frame + 20 bytes |
 | time | `"10s"`, `"3.3ms"`, `"500us"` | ns, us, ms, s, min, h |
 | share of frames | `"1/1000"` | one frame in so many |
 
-Counts are plain numbers and may be grouped: `1_032_192`. Frame sizes are L2 frames with FCS.
+The 20 bytes are preamble, start of frame and gap (IEEE 802.3). Counts are plain numbers and may be grouped: `1_032_192`. Frame sizes are L2 frames with FCS.
 
 `--set PATH=VALUE` replaces a value: `--set traffic.connections=64512`,
 `--set phase.steady.rate=5Mpps` (a phase by its name), `--set traffic.rate_pps=5e6`.
@@ -116,7 +116,7 @@ fn present(schema: &Value) -> &Value {
 fn value_text(schema: &Value) -> String {
     let choices = ["anyOf", "oneOf"].iter().find_map(|any| schema.get(any)?.as_array());
     if let Some(choices) = choices {
-        let words: Vec<String> = choices.iter().map(|choice| value_text(choice)).collect();
+        let words: Vec<String> = choices.iter().map(value_text).collect();
         return words.join(", ");
     }
     if let Some(constant) = schema.get("const") {

@@ -1,10 +1,10 @@
 //! `summary.json`, schema `krono.summary/1`: what a run found, for reports, comparisons and CI.
 //!
 //! The schema may grow; what stands here keeps its meaning. Rates are in packets per second (or
-//! million packets, where the name says `mpps`), sizes in bytes at the named layer, times in the unit
-//! of the name. A value that could not be had is `null` with an entry in `warnings`, never 0.
-//! Parts marked `black-box` are computed from what the generator sent and received; `white-box` parts
-//! use the SUT's own counters.
+//! million packets, where the name says `mpps`), sizes in bytes at the named layer, times in the
+//! unit of the name. A value that could not be had is `null` with an entry in `warnings`, never 0.
+//! Parts marked `black-box` are computed from what the generator sent and received; `white-box`
+//! parts use the SUT's own counters.
 
 use crate::host::Host;
 use crate::plan::SutKind;

@@ -142,7 +142,8 @@ fn wrong_keys_are_told_the_nearest() {
     );
     assert_eq!(
         wrong("\"ledger.lost\"", "\"ledger.losses\""),
-        "imix.toml:33: pass.\"ledger.losses\": no value of the summary; did you mean \"ledger.lost\"?"
+        "imix.toml:33: pass.\"ledger.losses\": no value of the summary; \
+         did you mean \"ledger.lost\"?"
     );
     let unquoted = wrong("\"ledger.lost\"", "ledger.lost");
     assert!(unquoted.contains("Quote the path of a value"), "{unquoted}");

@@ -1,8 +1,8 @@
 //! The address plan: who has which addresses, derived from topology and population.
 //!
 //! Subscribers are dealt out in powers of two, one range for each pair of SUT core and generator
-//! core, so that an address says by its bits which two cores its packets meet. Each subscriber has a
-//! block of external ports; blocks do not cross addresses.
+//! core, so that an address says by its bits which two cores its packets meet. Each subscriber has
+//! a block of external ports; blocks do not cross addresses.
 
 use super::document::Places;
 use super::keys::Keys;

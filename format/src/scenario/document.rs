@@ -2,7 +2,8 @@
 //!
 //! Overrides are written into the document before it is read as keys, so that they are checked by
 //! the same code. Each override gets a position of its own beyond the end of the text: whatever
-//! goes wrong later is traced back by position, to a line of the file or to the `--set` that did it.
+//! goes wrong later is traced back by position, to a line of the file or to the `--set` that did
+//! it.
 
 use super::keys::Keys;
 use crate::error::{Diagnostic, Place};

@@ -1,4 +1,5 @@
-//! The keys of a scenario file, one type per table; `docs/scenarios.md` is made from these comments.
+//! The keys of a scenario file, one type per table; `docs/scenarios.md` is made from these
+//! comments.
 //!
 //! These types say what may be written, not what makes sense together: that is the business of
 //! `resolve`. Every table refuses keys it does not know.

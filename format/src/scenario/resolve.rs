@@ -29,7 +29,8 @@ const PHASES_MAX: usize = 100;
 const REPEAT_MAX: u32 = 10_000;
 /// Largest seed: the largest integer of TOML.
 const SEED_MAX: u64 = i64::MAX as u64;
-/// How far shares may miss their sum of 1: more than rounding of decimals, less than a typing error.
+/// How far shares may miss their sum of 1: more than rounding of decimals, less than a typing
+/// error.
 const SHARE_ERROR_MAX: f64 = 1e-6;
 
 /// Keys with the places they were written at.
