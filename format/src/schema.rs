@@ -52,7 +52,8 @@ Quantities are texts with a unit:
 | time | `"10s"`, `"3.3ms"`, `"500us"` | ns, us, ms, s, min, h |
 | share of frames | `"1/1000"` | one frame in so many |
 
-The 20 bytes are preamble, start of frame and gap (IEEE 802.3). Counts are plain numbers and may be grouped: `1_032_192`. Frame sizes are L2 frames with FCS.
+The 20 bytes are preamble, start of frame and gap (IEEE 802.3). Counts are plain numbers and may be
+grouped: `1_032_192`. Frame sizes are L2 frames with FCS.
 
 `--set PATH=VALUE` replaces a value: `--set traffic.connections=64512`,
 `--set phase.steady.rate=5Mpps` (a phase by its name), `--set traffic.rate_pps=5e6`.
