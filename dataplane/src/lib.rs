@@ -18,5 +18,6 @@ pub mod memory;
 pub mod port;
 pub mod run;
 pub mod switch;
+pub mod thread;
 pub mod wire;
 pub mod worker;

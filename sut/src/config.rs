@@ -226,7 +226,7 @@ pub(crate) fn addresses(net: Ipv4Net) -> u64 {
 }
 
 /// Whole port blocks that one external address offers above the system ports.
-pub(crate) fn blocks_per_address(port_block: u32) -> u32 {
+pub fn blocks_per_address(port_block: u32) -> u32 {
     (1 << 16) / port_block - u32::from(PORT_MIN).div_ceil(port_block)
 }
 

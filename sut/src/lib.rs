@@ -16,6 +16,8 @@ pub mod forwarder;
 mod local;
 pub mod pipeline;
 pub mod ports;
+pub mod report;
+pub mod server;
 pub mod shard;
 pub mod table;
 pub mod timer;

@@ -15,7 +15,12 @@ use zerocopy::FromBytes;
 const TTL: u8 = 64;
 
 /// Turns an ARP request for the core's address into its reply; `false` if it is none.
-pub fn answer_arp(frame: &mut [u8], operation: u16, target: Ipv4Addr, me: &Identity) -> bool {
+pub(crate) fn answer_arp(
+    frame: &mut [u8],
+    operation: u16,
+    target: Ipv4Addr,
+    me: &Identity,
+) -> bool {
     if operation != arp::REQUEST || target != me.ip {
         return false;
     }
@@ -29,7 +34,7 @@ pub fn answer_arp(frame: &mut [u8], operation: u16, target: Ipv4Addr, me: &Ident
 }
 
 /// Turns an ICMP echo request to the core's address into its reply; `false` if it is none.
-pub fn answer_echo(frame: &mut [u8], datagram: &Datagram, me: &Identity) -> bool {
+pub(crate) fn answer_echo(frame: &mut [u8], datagram: &Datagram, me: &Identity) -> bool {
     if !matches!(datagram.transport, Transport::Icmp { kind: icmp::ECHO_REQUEST, code: 0, .. }) {
         return false;
     }

@@ -19,7 +19,7 @@ use crate::ports::{Slot, Subscriber};
 use crate::shard::Shard;
 use crate::table::{Hash, Key};
 use crate::timer::Tick;
-use crate::translate::{self, End};
+use crate::translate::{self, End, Outer};
 use crate::verdict::{Drop, Refusal, Verdict};
 use arrayvec::ArrayVec;
 use dataplane::burst::{BURST, Burst};
@@ -27,7 +27,6 @@ use dataplane::clock::Nanos;
 use dataplane::frame::Frame;
 use dataplane::identity::Identity;
 use dataplane::wire::{self, Datagram, Parsed, Transport, checksum, icmp, ipv4};
-use std::net::Ipv4Addr;
 
 /// One core's connection tracking NAT.
 pub struct Pipeline {
@@ -56,15 +55,37 @@ impl Default for Counts {
     }
 }
 
-/// A packet between classification and verdict.
-enum Task {
-    Outbound { datagram: Datagram, subscriber: Subscriber, key: Key, hash: Hash, segment: Segment },
-    Inbound { datagram: Datagram, slot: Slot, from: Remote, segment: Segment },
+/// A packet between classification and verdict: what later stages need of it, and no more, since
+/// every byte is written and read once per packet.
+struct Task {
+    way: Way,
+    segment: Segment,
+    transport_at: u16,
+    /// Outbound: the subscriber. Inbound: the slot of the record.
+    place: u32,
+    hash: Hash,
+    /// The packet's own 5-tuple.
+    key: Key,
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy)]
+enum Way {
+    Outbound,
+    Inbound,
     Done(Verdict),
 }
 
+impl Task {
+    const fn done(verdict: Verdict) -> Task {
+        let key = Key { src: 0, dst: 0, src_port: 0, dst_port: 0, protocol: 0 };
+        let (segment, hash) = (Segment::Plain, Hash::NONE);
+        Task { way: Way::Done(verdict), segment, transport_at: 0, place: 0, hash, key }
+    }
+}
+
 const fn refuse(reason: Refusal) -> Task {
-    Task::Done(Verdict::Dropped(Drop::Refused(reason)))
+    Task::done(Verdict::Dropped(Drop::Refused(reason)))
 }
 
 impl Pipeline {
@@ -126,12 +147,12 @@ impl Pipeline {
             Ok(Parsed::Ipv4(datagram)) => self.classify_ipv4(frame, datagram),
             Ok(Parsed::Arp { operation, target, .. }) => {
                 match local::answer_arp(frame, operation, target, &self.identity) {
-                    true => Task::Done(Verdict::Answered),
+                    true => Task::done(Verdict::Answered),
                     false => refuse(Refusal::Local),
                 }
             }
             Ok(Parsed::Other(_)) => refuse(Refusal::Ethertype),
-            Err(reason) => Task::Done(Verdict::Dropped(Drop::Malformed(reason))),
+            Err(reason) => Task::done(Verdict::Dropped(Drop::Malformed(reason))),
         }
     }
 
@@ -157,7 +178,7 @@ impl Pipeline {
             return refuse(Refusal::Foreign);
         }
         match local::answer_echo(frame, &datagram, &self.identity) {
-            true => Task::Done(Verdict::Answered),
+            true => Task::done(Verdict::Answered),
             false => refuse(Refusal::Local),
         }
     }
@@ -175,15 +196,15 @@ impl Pipeline {
         if datagram.ttl <= 1 {
             return refuse(Refusal::Ttl);
         }
-        let (src, dst) = (u32::from(datagram.source), u32::from(datagram.destination));
-        let key = Key { src, dst, src_port, dst_port, protocol: datagram.protocol };
+        let key = key(&datagram, src_port, dst_port);
         let hash = self.connections.announce(&key);
-        Task::Outbound { datagram, subscriber, key, hash, segment }
+        let (way, transport_at) = (Way::Outbound, datagram.transport_at as u16);
+        Task { way, segment, transport_at, place: subscriber.0, hash, key }
     }
 
     #[inline]
     fn classify_inbound(&self, datagram: Datagram, address_index: u32) -> Task {
-        let (remote_port, port, segment) = match datagram.transport {
+        let (src_port, dst_port, segment) = match datagram.transport {
             Transport::Udp { source, destination, .. } => (source, destination, Segment::Plain),
             Transport::Tcp { source, destination, flags, .. } => {
                 (source, destination, Segment::of_flags(flags))
@@ -194,13 +215,13 @@ impl Pipeline {
         if datagram.ttl <= 1 {
             return refuse(Refusal::Ttl);
         }
-        let Some(slot) = self.connections.slot(address_index, port) else {
+        let Some(slot) = self.connections.slot(address_index, dst_port) else {
             return refuse(Refusal::UnknownInbound);
         };
         self.connections.approach_inbound(slot);
-        let address = u32::from(datagram.source);
-        let from = Remote { address, port: remote_port, protocol: datagram.protocol };
-        Task::Inbound { datagram, slot, from, segment }
+        let key = key(&datagram, src_port, dst_port);
+        let (way, transport_at) = (Way::Inbound, datagram.transport_at as u16);
+        Task { way, segment, transport_at, place: slot.0, hash: Hash::NONE, key }
     }
 
     /// The few connections that live in their secondary bucket get a pass of their own: a miss that
@@ -209,10 +230,10 @@ impl Pipeline {
     fn approach(&self, tasks: &[Task]) {
         let mut elsewhere = ArrayVec::<Hash, BURST>::new();
         for task in tasks {
-            if let Task::Outbound { hash, .. } = task
-                && !self.connections.approach(*hash)
+            if let Way::Outbound = task.way
+                && !self.connections.approach(task.hash)
             {
-                elsewhere.push(*hash);
+                elsewhere.push(task.hash);
             }
         }
         for hash in elsewhere {
@@ -222,55 +243,69 @@ impl Pipeline {
 
     #[inline]
     fn resolve(&mut self, frame: &mut [u8], task: &Task, now: Tick) -> Verdict {
-        let refused = |reason| Verdict::Dropped(Drop::Refused(reason));
-        match *task {
-            Task::Done(verdict) => verdict,
-            Task::Outbound { ref datagram, subscriber, ref key, hash, segment } => {
-                let found = self.connections.outbound(key, hash, segment, now);
-                let slot = match found
-                    .map_or_else(|| self.open(subscriber, key, hash, segment, now), Ok)
-                {
-                    Ok(slot) => slot,
-                    Err(reason) => return refused(reason),
-                };
-                let address = self.shard.external_address(u32::from(slot.address()));
-                translate::rewrite(frame, datagram, End::Source, address, slot.port());
+        let verdict = match task.way {
+            Way::Outbound => self.resolve_outbound(frame, task, now),
+            Way::Inbound => self.resolve_inbound(frame, task, now),
+            Way::Done(verdict) => return verdict,
+        };
+        match verdict {
+            Ok(()) => {
                 translate::to_gateway(frame, &self.identity);
                 Verdict::Forwarded
             }
-            Task::Inbound { ref datagram, slot, ref from, segment } => {
-                let inside = match self.connections.inbound(slot, from, segment, now) {
-                    Ok(inside) => inside,
-                    Err(NotFound::Unknown) => return refused(Refusal::UnknownInbound),
-                    Err(NotFound::Filtered) => return refused(Refusal::FilteredInbound),
-                };
-                let address = Ipv4Addr::from(inside.address);
-                translate::rewrite(frame, datagram, End::Destination, address, inside.port);
-                translate::to_gateway(frame, &self.identity);
-                Verdict::Forwarded
-            }
+            Err(reason) => Verdict::Dropped(Drop::Refused(reason)),
         }
+    }
+
+    #[inline]
+    fn resolve_outbound(
+        &mut self,
+        frame: &mut [u8],
+        task: &Task,
+        now: Tick,
+    ) -> Result<(), Refusal> {
+        let found = self.connections.outbound(&task.key, task.hash, task.segment, now);
+        let slot = match found {
+            Some(slot) => slot,
+            None => self.open(task, now)?,
+        };
+        let address = self.shard.external_address(u32::from(slot.address()));
+        let old = Outer { address: task.key.src, port: task.key.src_port };
+        let new = Outer { address: u32::from(address), port: slot.port() };
+        translate::rewrite(frame, task.transport_at, task.key.protocol, End::Source, old, new);
+        Ok(())
+    }
+
+    #[inline]
+    fn resolve_inbound(&mut self, frame: &mut [u8], task: &Task, now: Tick) -> Result<(), Refusal> {
+        let key = &task.key;
+        let from = Remote { address: key.src, port: key.src_port, protocol: key.protocol };
+        let inside = match self.connections.inbound(Slot(task.place), &from, task.segment, now) {
+            Ok(inside) => inside,
+            Err(NotFound::Unknown) => return Err(Refusal::UnknownInbound),
+            Err(NotFound::Filtered) => return Err(Refusal::FilteredInbound),
+        };
+        let old = Outer { address: key.dst, port: key.dst_port };
+        let new = Outer { address: inside.address, port: inside.port };
+        translate::rewrite(frame, task.transport_at, key.protocol, End::Destination, old, new);
+        Ok(())
     }
 
     /// The slow path: a packet of no connection opens one, if it may.
     #[inline(never)]
-    fn open(
-        &mut self,
-        subscriber: Subscriber,
-        key: &Key,
-        hash: Hash,
-        segment: Segment,
-        now: Tick,
-    ) -> Result<Slot, Refusal> {
-        let state = match (key.protocol, segment) {
+    fn open(&mut self, task: &Task, now: Tick) -> Result<Slot, Refusal> {
+        let state = match (task.key.protocol, task.segment) {
             (ipv4::TCP, Segment::Syn) => State::SynSent,
             (ipv4::TCP, _) => return Err(Refusal::TcpNotSyn),
             (ipv4::UDP, _) => State::UdpOneWay,
             _ => State::Echo,
         };
-        self.connections.open(subscriber, key, hash, state, now).map_err(|reason| match reason {
-            NotOpened::PortsExhausted => Refusal::PortsExhausted,
-            NotOpened::TableFull => Refusal::TableFull,
+        let subscriber = Subscriber(task.place);
+        self.connections.open(subscriber, &task.key, task.hash, state, now).map_err(|reason| {
+            match reason {
+                NotOpened::PortsExhausted => Refusal::PortsExhausted,
+                NotOpened::TableFull => Refusal::TableFull,
+            }
         })
     }
 
@@ -299,6 +334,12 @@ impl Pipeline {
             }
         }
     }
+}
+
+#[inline]
+fn key(datagram: &Datagram, src_port: u16, dst_port: u16) -> Key {
+    let (src, dst) = (u32::from(datagram.source), u32::from(datagram.destination));
+    Key { src, dst, src_port, dst_port, protocol: datagram.protocol }
 }
 
 /// Why a transport has no connections here.

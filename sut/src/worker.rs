@@ -14,6 +14,7 @@ use dataplane::counter::Published;
 use dataplane::port::Port;
 use dataplane::run::Load;
 use dataplane::worker::{Busy, Next, Worker};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// How long a sweep of the whole table takes: what expires is gone at most this much later.
@@ -47,7 +48,7 @@ pub enum SetupError {
 }
 
 /// What a core has done, as it counts itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Packets received.
     pub received: u64,

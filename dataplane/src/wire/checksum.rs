@@ -29,22 +29,29 @@ pub fn sum(bytes: &[u8]) -> u64 {
         let eight = u64::from_ne_bytes(*chunk);
         words += (eight >> 32) + (eight & 0xffff_ffff);
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let eight = u64::from_ne_bytes(last);
-    words += (eight >> 32) + (eight & 0xffff_ffff);
+    // The last seven bytes by halves: a copy of unknown length would be a call.
+    let (four, rest) = rest.split_at(rest.len() & 4);
+    if let Ok(four) = four.try_into() {
+        words += u64::from(u32::from_ne_bytes(four));
+    }
+    let (two, one) = rest.split_at(rest.len() & 2);
+    if let Ok(two) = two.try_into() {
+        words += u64::from(u16::from_ne_bytes(two));
+    }
+    if let Some(&last) = one.first() {
+        words += u64::from(u16::from_ne_bytes([last, 0]));
+    }
     u64::from(u16::from_be(fold(words)))
 }
 
 /// Folds the carries of a sum into 16 bits. The checksum is the complement of the result.
 #[inline]
 pub fn fold(sum: u64) -> u16 {
-    // At most 2^33 - 2, then 0x2fffe, then 0x10000, then 0xffff.
+    // At most 2^33 - 2; a carry out of the lower half then comes back in by the rotation.
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 32) as u32 + sum as u32;
     let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+    ((sum >> 16) + sum) as u16
 }
 
 /// Checksum that belongs into an IPv4 header of 20 to 60 bytes, whatever is in its place now.
@@ -59,7 +66,13 @@ pub fn ipv4_header(header: &[u8]) -> u16 {
 /// Whether an IPv4 header, options included, carries the checksum it should.
 #[inline]
 pub fn verify_ipv4(header: &[u8]) -> bool {
-    fold(sum(header)) == 0xffff
+    let Ok(header) = <&[u8; 20]>::try_from(header) else {
+        return fold(sum(header)) == 0xffff;
+    };
+    // Five words of the machine's own order: nearly every header, at a fifth of the cost.
+    let (words, _) = header.as_chunks::<4>();
+    let sum: u64 = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum();
+    fold(sum) == 0xffff
 }
 
 /// Sum of the pseudo-header of UDP and TCP; `len` counts transport header and payload.
@@ -107,7 +120,10 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn apply(self, check: u16) -> u16 {
-        !fold(u64::from(self.0) + u64::from(!check))
+        // Two folds take any sum of 32 bits, of which the second carries at most one.
+        let sum = self.0 + u32::from(!check);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        !((sum >> 16) + sum) as u16
     }
 
     /// The checksum after the change, for UDP: zero stays zero, and nothing else becomes zero.

@@ -8,7 +8,7 @@ use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// A connection as its packets show it, in host byte order. ICMP queries have their identifier in
-/// both ports.
+/// place of the subscriber's port, and 0 in place of the remote's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Source IPv4 address.
@@ -28,6 +28,11 @@ pub struct Key {
 pub struct Hash {
     pub(crate) home: u32,
     pub(crate) tag: u16,
+}
+
+impl Hash {
+    /// Of no key: what a packet carries that needs no lookup.
+    pub const NONE: Hash = Hash { home: 0, tag: 0 };
 }
 
 /// The secret part of the hash.

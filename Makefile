@@ -1,0 +1,31 @@
+# The only front door. Each target calls cargo or a binary, and nothing else happens here.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+SCENARIOS := $(wildcard scenarios/*.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check process
+
+help: ## Show this text
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install what is missing on Debian and Ubuntu (DPDK, pkg-config, a C compiler)
+	@./.ci/setup
+
+run: setup ## The main job: IMIX through Krononat on this machine, under a minute after the build
+	$(CARGO) run --release --quiet --bin krono -- run scenarios/imix.toml
+
+test: setup ## Everything that must pass before a change lands
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace
+	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)
+
+check: setup ## Formatting, lints and scenarios
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)
+
+process: setup ## IMIX with Krononat as a process of its own, over memif
+	$(CARGO) build --release --bins
+	$(CARGO) run --release --quiet --bin krono -- run scenarios/imix.toml --testbed process
