@@ -88,14 +88,29 @@ fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
     u64::from_be_bytes(get(head, at))
 }
 
-/// The connection a frame seems to name, unchecked: to prefetch its record.
+/// What a frame seems to be, unchecked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glimpse {
+    /// Connection it names: its record is worth a prefetch.
+    pub id: ConnectionId,
+    /// UDP; otherwise taken for TCP.
+    pub udp: bool,
+    /// Down; otherwise up.
+    pub down: bool,
+}
+
+/// Reads connection, protocol and direction without a branch: both are random.
 #[inline]
-pub fn locate(head: &[u8; HEAD]) -> ConnectionId {
-    if head[23] == PROTOCOL_UDP {
-        return UdpStamp::id(u64_at(head, 42));
-    }
-    let (seq, ack) = (u32_at(head, 38), u32_at(head, 42));
-    segment_id(if segment_direction(seq) == Direction::Up { seq } else { ack })
+pub fn glimpse(head: &[u8; HEAD]) -> Glimpse {
+    let (seq, rest) = (u32_at(head, 38), u64_at(head, 42));
+    let ack = (rest >> 32) as u32;
+    let udp = head[23] == PROTOCOL_UDP;
+    let tcp_down = 0u32.wrapping_sub(seq >> 31);
+    let tcp_id = segment_id(seq ^ ((seq ^ ack) & tcp_down)).0;
+    let is_udp = 0u32.wrapping_sub(u32::from(udp));
+    let id = tcp_id ^ ((tcp_id ^ UdpStamp::id(rest).0) & is_udp);
+    let down = (tcp_down & !is_udp) | (rest as u32 >> 15 & 1 & is_udp);
+    Glimpse { id: ConnectionId(id), udp, down: down != 0 }
 }
 
 impl Inspector {

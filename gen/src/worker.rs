@@ -9,6 +9,7 @@
 //! with a ledger, a histogram and a number of its own, all made at construction.
 
 mod churn;
+mod classes;
 mod data;
 mod receive;
 

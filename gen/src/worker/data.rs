@@ -3,12 +3,14 @@
 //! Each packet belongs to a connection drawn uniformly from those held. The draw is made a batch
 //! ahead of the sending, so that the connection's record is in the cache by then.
 
+use super::classes::Classes;
 use super::{Generator, Sender};
 use crate::config::{BATCH_MAX, Rate};
 use crate::population::Place;
 use crate::segment::Segment;
 use crate::stamp::{Direction, TcpStamp, UdpStamp, ticks, window};
 use crate::template::{self, ETHERNET};
+use crate::tuple::Tuple;
 use arrayvec::ArrayVec;
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
@@ -28,6 +30,7 @@ const LATE: Nanos = Nanos(100_000);
 struct Pick {
     place: Place,
     direction: Direction,
+    tuple: Tuple,
 }
 
 /// Draws for the next batch, the oldest first.
@@ -84,11 +87,17 @@ impl<P: Port> Generator<P> {
     fn send_burst(&mut self, planned: &[Nanos], rate: Rate, now: Nanos) -> u32 {
         let mut burst = Burst::new();
         self.port.alloc(&mut burst, planned.len());
-        let mut written = 0;
-        for &instant in planned.iter().take(burst.len()) {
+        let mut picks = ArrayVec::<Pick, BURST>::new();
+        let mut classes = Classes::default();
+        for frame in burst.iter_mut().take(planned.len()) {
             let Some(pick) = self.next_pick() else { break };
-            self.write(&mut burst[written], pick, instant);
-            written += 1;
+            classes.push(pick.tuple.udp, pick.direction == Direction::Down);
+            picks.push(pick);
+            frame.set_len(usize::from(self.mix.next_length()));
+        }
+        let written = picks.len();
+        for index in classes.groups() {
+            self.write(&mut burst[index], &picks[index], planned[index]);
         }
         let trial = &mut self.trials[self.phase];
         let short = burst.len() < planned.len();
@@ -139,7 +148,8 @@ impl<P: Port> Generator<P> {
         let random = self.rng.next_u64();
         let up = random & 0xffff_ffff < self.plan.up_below;
         let direction = if up { Direction::Up } else { Direction::Down };
-        Some(Pick { place: self.population.pick((random >> 32) as u32), direction })
+        let place = self.population.pick((random >> 32) as u32);
+        Some(Pick { place, direction, tuple: self.sender.tuples.tuple(place.id) })
     }
 
     /// Draws for the next batch and asks for the records.
@@ -155,14 +165,12 @@ impl<P: Port> Generator<P> {
     }
 
     #[inline]
-    fn write(&mut self, frame: &mut P::Frame, pick: Pick, planned: Nanos) {
-        let Pick { place, direction } = pick;
-        let tuple = self.sender.tuples.tuple(place.id);
+    fn write(&mut self, frame: &mut P::Frame, pick: &Pick, planned: Nanos) {
+        let Pick { place, direction, ref tuple } = *pick;
         let flow = &mut self.population.flows()[place.slot as usize];
         let sequence = flow.next_sequence(direction);
-        let ends = Sender::ends(&tuple, direction, flow.outer());
-        let length = self.mix.next_length();
-        frame.set_len(usize::from(length));
+        let ends = Sender::ends(tuple, direction, flow.outer());
+        let length = frame.len() as u16;
         let head = frame.head_mut();
         let (hop, planned) = (&self.sender.hops[usize::from(tuple.shard)], ticks(planned));
         let Sender { trial, source, .. } = self.sender;

@@ -1,8 +1,9 @@
 //! What a core does with a frame that arrives: verify it, book it, answer it.
 
+use super::classes::Classes;
 use super::{Generator, Sender};
 use crate::flow::{Arrival, Flow, State};
-use crate::inspect::{Kind, Probe, Refusal, locate};
+use crate::inspect::{Kind, Probe, Refusal, glimpse};
 use crate::segment::Segment;
 use crate::stamp::{Direction, TICK_SHIFT, UdpStamp, restore, ticks};
 use crate::template::{self, Ends};
@@ -42,8 +43,11 @@ impl<P: Port> Generator<P> {
 
     fn judge(&mut self, mut burst: Burst<P::Frame>, now: Nanos) -> u32 {
         let mut slots = ArrayVec::<Option<u32>, BURST>::new();
+        let mut classes = Classes::default();
         for frame in &burst {
-            let slot = self.population.find(locate(frame.head()));
+            let seen = glimpse(frame.head());
+            classes.push(seen.udp, seen.down);
+            let slot = self.population.find(seen.id);
             if let Some(slot) = slot {
                 cpu::prefetch_write(self.population.flow(slot));
             }
@@ -51,8 +55,8 @@ impl<P: Port> Generator<P> {
         }
         let mut answers = Burst::new();
         let mut marked = 0u32;
-        for (index, (frame, slot)) in burst.iter_mut().zip(&slots).enumerate() {
-            if self.verify(frame, *slot, now) {
+        for index in classes.groups() {
+            if self.verify(&mut burst[index], slots[index], now) {
                 marked |= 1 << index;
             }
         }
