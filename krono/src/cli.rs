@@ -12,7 +12,7 @@ use std::path::PathBuf;
     version = crate::host::VERSION_LINE,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Example:\n  krono check scenarios/*.toml\n\nExit codes: 0 done or \
+    after_help = "Example:\n  krono doctor && krono run scenarios/imix.toml\n\nExit codes: 0 done or \
                   criteria met, 1 criteria not met, 2 usage or invalid scenario, 3 the testbed \
                   cannot run here, 4 measured but invalid, 5 failed on the way, 130 interrupted"
 )]
@@ -25,6 +25,12 @@ pub struct Cli {
 /// The commands of this version.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Measure: run a scenario and write a run directory with its report
+    #[command(
+        after_help = "Example:\n  krono run scenarios/imix.toml --set traffic.connections=64512 \
+                            --set phase.steady.for=5s --repeat 3"
+    )]
+    Run(Run),
     /// Say whether scenarios are valid, and if not, where and why
     #[command(after_help = "Example:\n  krono check scenarios/*.toml")]
     Check(Check),

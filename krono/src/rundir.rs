@@ -143,6 +143,15 @@ impl RunDir {
         })
     }
 
+    /// Removes what this run has written, for a run that turned out not to be possible. What cannot
+    /// be removed stays.
+    pub fn discard(&self) {
+        for name in ["scenario.toml", "plan.toml", "host.json", "samples.csv"] {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        let _ = fs::remove_dir(&self.path);
+    }
+
     /// Starts a table that grows row by row.
     ///
     /// # Errors

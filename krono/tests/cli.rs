@@ -146,3 +146,115 @@ fn a_reader_that_leaves_early_is_no_failure() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
 }
+
+/// Runs krono and ends it if it takes longer than a minute.
+fn krono_within_a_minute(folder: &Path, arguments: &[&str]) -> Output {
+    let child = Command::new("timeout")
+        .args(["--signal=KILL", "60", env!("CARGO_BIN_EXE_krono")])
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("krono starts");
+    assert_ne!(child.status.code(), Some(137), "{arguments:?} took more than a minute");
+    child
+}
+
+fn summary(folder: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(folder.join("summary.json")).expect("a summary");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn a_testbed_that_cannot_run_here_exits_with_3_and_writes_nothing() {
+    let folder = folder();
+    for testbed in ["sim", "netns", "hosts:rack.toml"] {
+        let output = krono(folder.path(), &["run", "steady.toml", "--testbed", testbed]);
+        assert_exit(&output, 3);
+        let text = stderr(&output);
+        assert!(text.contains(testbed) && text.contains("not available"), "{text}");
+    }
+    assert!(!folder.path().join("results").exists());
+}
+
+#[test]
+fn what_the_machine_lacks_exits_with_2_and_writes_nothing() {
+    let folder = folder();
+    let cores = ["run", "steady.toml", "--set", "topology.sut.cores=100", "--out", "out"];
+    let cores = [&cores[..], &["--set", "traffic.connections=100000"]].concat();
+    let output = krono(folder.path(), &cores);
+    assert_exit(&output, 2);
+    assert!(stderr(&output).contains("need 101 CPUs"), "{}", stderr(&output));
+    assert!(!folder.path().join("out").exists());
+}
+
+#[test]
+fn a_directory_that_is_taken_is_left_alone() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("out")).expect("made");
+    fs::write(folder.path().join("out/precious"), "mine").expect("written");
+    let output = krono(folder.path(), &["run", "steady.toml", "--out", "out"]);
+    assert_exit(&output, 2);
+    assert!(stderr(&output).contains("not empty"), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(folder.path().join("out")).expect("listed").count(), 1);
+}
+
+/// Processors this process may use; a run needs two.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[test]
+fn a_run_leaves_a_directory_with_everything_in_it() {
+    if processors() < 2 {
+        return println!("skipped: a run needs two processors");
+    }
+    let folder = folder();
+    let run = ["run", "steady.toml", "--out", "out", "--format", "jsonl"];
+    let output = krono_within_a_minute(folder.path(), &run);
+    // On a busy machine the generator is late, and says so: that is no fault of the command.
+    let code = output.status.code();
+    assert!(matches!(code, Some(0 | 4)), "{code:?} {}", stderr(&output));
+    let out = folder.path().join("out");
+    for file in ["plan.toml", "host.json", "samples.csv", "events.csv", "latency.hlog"] {
+        assert!(out.join(file).metadata().is_ok_and(|file| file.len() > 0), "{file}");
+    }
+    assert_eq!(fs::read_to_string(out.join("scenario.toml")).expect("there"), SCENARIO);
+    let page = fs::read_to_string(out.join("report.html")).expect("a report");
+    assert!(page.contains("What does one core forward?"));
+    let summary = summary(&out);
+    assert_eq!(summary["schema"], "krono.summary/1");
+    assert_eq!(summary["run"]["id"], "out");
+    assert_eq!(summary["ledger"]["mistranslated"], 0);
+    assert_eq!(summary["connections"]["held_peak"], 2048);
+    assert_eq!(summary["valid"], code == Some(0));
+    let text = stdout(&output);
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect();
+    let (last, before) = lines.split_last().expect("lines");
+    assert_eq!(last["summary"], summary);
+    assert!(before.iter().any(|line| line["progress"]["phase"] == "steady"), "{text}");
+}
+
+#[test]
+fn an_interrupted_run_keeps_and_marks_what_it_has() {
+    if processors() < 2 {
+        return println!("skipped: a run needs two processors");
+    }
+    let folder = folder();
+    let run = ["run", "steady.toml", "--out", "out", "--set", "phase.steady.for=50s"];
+    let child = Command::new("timeout")
+        .args(["--foreground", "--kill-after=20", "--signal=INT", "9"])
+        .arg(env!("CARGO_BIN_EXE_krono"))
+        .args(run)
+        .args(["--format", "json", "--no-live"])
+        .current_dir(folder.path())
+        .output()
+        .expect("krono starts");
+    // `timeout` says 124 whatever the command it interrupted says.
+    assert_exit(&child, 124);
+    let summary = summary(&folder.path().join("out"));
+    assert_eq!(summary["run"]["interrupted"], true, "{}", stderr(&child));
+    assert!(summary["ledger"]["planned"].as_u64().is_some_and(|planned| planned > 0));
+    let samples = fs::read_to_string(folder.path().join("out/samples.csv")).expect("samples");
+    assert!(samples.lines().count() > 10, "{samples}");
+}

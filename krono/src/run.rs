@@ -1,0 +1,208 @@
+//! `krono run`: from a scenario to a run directory with its report.
+//!
+//! In this order: read and resolve; refuse what this machine cannot do, with nothing written yet;
+//! make the run directory; let the testbed run, keeping samples as they come; summarise; report.
+//! What was measured survives whatever ends the run. An interrupted run has the same files as any
+//! other, marked in its summary.
+
+use crate::cli::{self, RunFormat};
+use crate::exit::{Answer, Exit, Refusal};
+use crate::host::{self, fingerprint};
+use crate::interrupt;
+use crate::live::Live;
+use crate::machine::{Machine, cpus_allowed};
+use crate::rundir::{RunDir, RunDirError, Table};
+use crate::scenario::{self, Loaded};
+use crate::summarise::{Context, latency_log, summarise};
+use crate::testbed::{self, Observation, Outcome, TestbedError};
+use crate::{capacity, term};
+use anyhow::Context as _;
+use dataplane::clock::Tsc;
+use dataplane::run::Stop;
+use format::plan::{Plan, Testbed};
+use format::summary::Run;
+use format::{Host, Sample, Summary};
+use std::io;
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+/// Folder of run directories, below the working directory.
+const RESULTS: &str = "results";
+
+/// Runs a scenario and keeps what it found.
+///
+/// # Errors
+/// [`Refusal::Usage`] and [`Refusal::CannotRun`] with nothing written; anything else is a failure on
+/// the way, after which the run directory holds what was measured.
+pub fn run(args: &cli::Run) -> anyhow::Result<Answer> {
+    let loaded = scenario::load(&args.scenario)?;
+    let machine = Machine::this();
+    refuse_impossible(&loaded.plan, &machine)?;
+    let started = Started { wall: SystemTime::now(), stamp: jiff::Timestamp::now() };
+    let tsc_hz = Tsc::calibrate().hz().round();
+    let host = fingerprint(&machine, Some(tsc_hz as u64));
+    let directory = directory(args.out.as_deref(), &loaded.plan, &host, &started)?;
+    let mut record = Record::begin(directory, &loaded, &host)?;
+    let stop = interrupt::stop()?;
+    let mut live = live(args);
+    let before = machine.cpu_time();
+    let outcome = record.measure(&loaded.plan, &stop, &mut live);
+    live.finish();
+    let outcome = outcome?;
+    let after = machine.cpu_time();
+    let steal_share = before.zip(after).and_then(|(before, after)| after.steal_share_since(before));
+    let summary = record.end(&loaded.plan, host, &started, steal_share, &outcome)?;
+    let page = analysis::report::write(record.directory.path()).context("no report written")?;
+    answer(args.format, &summary, &page)
+}
+
+struct Started {
+    wall: SystemTime,
+    stamp: jiff::Timestamp,
+}
+
+/// Refuses, before anything is written, what cannot run on this machine.
+fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
+    if plan.testbed != Testbed::Embedded {
+        let testbed = plan.testbed.clone();
+        let missing = "not available in this version; use embedded".to_owned();
+        return Err(Refusal::CannotRun(TestbedError::Unavailable { testbed, missing }.to_string()));
+    }
+    match capacity::lacking(plan, cpus_allowed().len(), machine.memory_available_bytes()) {
+        Some(lacking) => Err(Refusal::Usage(lacking)),
+        None => Ok(()),
+    }
+}
+
+fn directory(
+    out: Option<&Path>,
+    plan: &Plan,
+    host: &Host,
+    started: &Started,
+) -> anyhow::Result<RunDir> {
+    let made = match out {
+        Some(path) => RunDir::named(path),
+        None => {
+            let date = started.stamp.strftime("%Y-%m-%d").to_string();
+            let host = host.name.as_deref().unwrap_or("host");
+            RunDir::dated(Path::new(RESULTS), &date, &plan.scenario, host)
+        }
+    };
+    made.map_err(|error: RunDirError| match error.is_usage() {
+        true => Refusal::Usage(error.to_string()).into(),
+        false => error.into(),
+    })
+}
+
+fn live(args: &cli::Run) -> Live {
+    match (args.format, args.no_live) {
+        (RunFormat::Jsonl, _) => Live::jsonl(Box::new(io::stdout())),
+        (_, true) => Live::Silent,
+        _ if term::renews(&io::stderr()) => Live::screen(),
+        _ => Live::text(Box::new(io::stderr())),
+    }
+}
+
+/// The run directory while the run lasts.
+struct Record {
+    directory: RunDir,
+    table: Table,
+    samples: Vec<Sample>,
+    /// The first failure to write: the run is then stopped.
+    failure: Option<RunDirError>,
+}
+
+impl Record {
+    /// Writes what is known before the start.
+    fn begin(directory: RunDir, loaded: &Loaded, host: &Host) -> anyhow::Result<Record> {
+        directory.write("scenario.toml", loaded.source.as_bytes())?;
+        directory.write("plan.toml", loaded.plan.to_toml().as_bytes())?;
+        directory.write("host.json", pretty(host)?.as_bytes())?;
+        let table = directory.table("samples.csv")?;
+        Ok(Record { directory, table, samples: Vec::new(), failure: None })
+    }
+
+    /// Lets the testbed run, keeping samples as they come.
+    fn measure(&mut self, plan: &Plan, stop: &Stop, live: &mut Live) -> anyhow::Result<Outcome> {
+        let mut observe = |observation: Observation| {
+            live.observe(&observation, Instant::now());
+            if self.failure.is_none()
+                && let Err(error) = self.table.append(&observation.samples)
+            {
+                self.failure = Some(error);
+                stop.set();
+            }
+            self.samples.extend(observation.samples);
+        };
+        let outcome = testbed::embedded::run(plan, stop, &mut observe);
+        if let Some(failure) = self.failure.take() {
+            return Err(failure.into());
+        }
+        outcome.map_err(|error| match error {
+            TestbedError::Unavailable { .. } => {
+                self.directory.discard();
+                Refusal::CannotRun(error.to_string()).into()
+            }
+            TestbedError::Failed { .. } => anyhow::Error::from(error)
+                .context(format!("{}: the run broke off", self.directory.path().display())),
+        })
+    }
+
+    /// Writes what is known after the end.
+    fn end(
+        &mut self,
+        plan: &Plan,
+        host: Host,
+        started: &Started,
+        steal_share: Option<f64>,
+        outcome: &Outcome,
+    ) -> anyhow::Result<Summary> {
+        self.directory.table("events.csv")?.append(&outcome.events)?;
+        let log = latency_log(plan, outcome, started.wall)?;
+        self.directory.write("latency.hlog", &log)?;
+        let run = Run {
+            id: self.directory.id(),
+            started: started.stamp.to_string(),
+            scenario: plan.scenario.clone(),
+            question: plan.question.clone(),
+            scenario_hash: plan.scenario_hash.clone(),
+            plan_hash: plan.hash(),
+            seed: plan.seed,
+            testbed: plan.testbed.to_string(),
+            git: host::GIT.map(str::to_owned),
+            version: host::VERSION.to_owned(),
+            interrupted: outcome.interrupted,
+        };
+        let samples = &self.samples;
+        let summary = summarise(Context { plan, run, host, steal_share, samples }, outcome);
+        self.directory.write("summary.json", pretty(&summary)?.as_bytes())?;
+        Ok(summary)
+    }
+}
+
+fn pretty(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// What stdout gets, and the exit code.
+fn answer(format: RunFormat, summary: &Summary, page: &Path) -> anyhow::Result<Answer> {
+    let text = match format {
+        RunFormat::Text => {
+            format!("{}\n{}\n", analysis::report::text(summary), page.display())
+        }
+        RunFormat::Json => pretty(summary)?,
+        RunFormat::Jsonl => {
+            serde_json::to_string(&serde_json::json!({ "summary": summary }))? + "\n"
+        }
+    };
+    Ok(Answer { text, exit: exit(summary) })
+}
+
+fn exit(summary: &Summary) -> Exit {
+    match summary {
+        Summary { run: Run { interrupted: true, .. }, .. } => Exit::Interrupted,
+        Summary { valid: false, .. } => Exit::Invalid,
+        Summary { pass, .. } if !pass.met => Exit::NotMet,
+        _ => Exit::Met,
+    }
+}

@@ -1,0 +1,280 @@
+//! From what was counted to the summary: every figure and every verdict is made here.
+//!
+//! A pure function: the same counts give the same summary. The measured phase is the last one that
+//! sends data, each repetition of it a trial; throughput, latency and the SUT's figures are of its
+//! trials, the ledger and the connections of all phases. What a figure is made of is said at the
+//! field of [`format::summary`]; the rules by which a run is invalid are in `certificate`.
+
+mod certificate;
+mod latency;
+#[cfg(test)]
+mod tests;
+
+pub use latency::log as latency_log;
+
+use crate::testbed::{Outcome, PhaseOutcome};
+use analysis::stats::bootstrap;
+use certificate::Load;
+use format::Host;
+use format::plan::{PhasePlan, Plan, Rate, SutKind, Until};
+use format::sample::{Role, Sample};
+use format::summary::{
+    Connections, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut, SutCore,
+    Throughput, Trial,
+};
+use kronogen::trial::Record;
+use std::collections::BTreeMap;
+
+/// Confidence of the intervals.
+const CONFIDENCE: f64 = 0.95;
+
+/// What a summary is made of, beside what was counted.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// What was run.
+    pub plan: &'a Plan,
+    /// Identity of the run.
+    pub run: Run,
+    /// Where it ran.
+    pub host: Host,
+    /// Share of CPU time the hypervisor took meanwhile, 0 to 1.
+    pub steal_share: Option<f64>,
+    /// Rows of `samples.csv`.
+    pub samples: &'a [Sample],
+}
+
+/// The phase whose trials are the result: the last that sends data, else the last that ends by
+/// time, else the last. `None` of a plan without phases.
+pub fn measured_phase(plan: &Plan) -> Option<&PhasePlan> {
+    let last = |wanted: fn(&PhasePlan) -> bool| plan.phases.iter().rev().find(|p| wanted(p));
+    last(|phase| phase.rate != Rate::None)
+        .or_else(|| last(|phase| matches!(phase.until, Until::For(_))))
+        .or(plan.phases.last())
+}
+
+/// The trials of the measured phase, in the order they ran.
+fn trials<'a>(plan: &Plan, outcome: &'a Outcome) -> Vec<&'a PhaseOutcome> {
+    let measured = measured_phase(plan).map(|phase| phase.name.as_str());
+    outcome.phases.iter().filter(|phase| Some(phase.name.as_str()) == measured).collect()
+}
+
+/// The summary of a run.
+pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
+    let Context { plan, run, host, steal_share, samples } = context;
+    let trials = trials(plan, outcome);
+    let rate = measured_phase(plan).map_or(Rate::None, |phase| phase.rate);
+    let load = Load::of(&trials, rate);
+    let bound = load.bound(&trials);
+    let mut summary = Summary {
+        schema: SCHEMA.to_owned(),
+        run,
+        host,
+        valid: true,
+        invalid_reasons: Vec::new(),
+        warnings: Vec::new(),
+        throughput: throughput(plan, &trials, samples),
+        sut: sut(plan, outcome, &trials, samples),
+        ledger: outcome.phases.iter().flat_map(|phase| &phase.generators).map(ledger).sum(),
+        latency_us: latency::latency(&trials),
+        connections: connections(outcome, &trials),
+        recovery_ms: Vec::new(),
+        certificate: certificate::certificate(&load, outcome, &plan.topology, steal_share),
+        pass: Pass { met: true, criteria: Vec::new() },
+    };
+    summary.throughput.bound = bound;
+    summary.throughput.at_least = bound != Some(format::summary::Bound::Sut);
+    summary.warnings = certificate::warnings(plan, outcome, &load, &trials);
+    summary.invalid_reasons = certificate::invalid_reasons(&summary, &load, &trials);
+    summary.valid = summary.invalid_reasons.is_empty();
+    summary.pass = summary.judge(&plan.pass);
+    let doubts = analysis::warn::warnings(&summary, samples);
+    summary.warnings.extend(doubts);
+    summary
+}
+
+/// Classes of a record. What a core that was cut short had planned and not yet handed to the port
+/// never left.
+fn ledger(record: &Record) -> Ledger {
+    let mut ledger = Ledger::from(&record.ledger);
+    if record.interrupted {
+        ledger.unsent = record.ledger.planned.saturating_sub(record.ledger.sent);
+    }
+    ledger
+}
+
+/// Length of a phase in seconds: that of the core that took longest.
+fn seconds(phase: &PhaseOutcome) -> f64 {
+    phase.generators.iter().map(|record| record.seconds).fold(0.0, f64::max)
+}
+
+fn per_s(count: u64, seconds: f64) -> Option<f64> {
+    (seconds > 0.0).then(|| count as f64 / seconds)
+}
+
+fn throughput(plan: &Plan, trials: &[&PhaseOutcome], samples: &[Sample]) -> Throughput {
+    let (mut planned, mut arrived, mut bytes, mut all_seconds) = (0, 0, 0, 0.0);
+    let mut rows = Vec::new();
+    for trial in trials {
+        let sum = |value: fn(&Record) -> u64| trial.generators.iter().map(value).sum::<u64>();
+        let length = seconds(trial);
+        let (asked, back) =
+            (sum(|record| record.ledger.planned), sum(|record| record.ledger.arrived()));
+        (planned, arrived) = (planned + asked, arrived + back);
+        bytes += sum(|record| record.ledger.arrived_bytes);
+        all_seconds += length;
+        if let Some((asked_pps, back_pps)) = per_s(asked, length).zip(per_s(back, length)) {
+            rows.push(Trial {
+                offered_mpps: asked_pps / 1e6,
+                forwarded_mpps: back_pps / 1e6,
+                lost: sum(|record| record.ledger.lost()),
+                seconds: length,
+            });
+        }
+    }
+    Throughput {
+        source: Source::BlackBox,
+        offered_mpps: per_s(planned, all_seconds).map(|pps| pps / 1e6),
+        forwarded_mpps: per_s(arrived, all_seconds).map(|pps| pps / 1e6),
+        forwarded_gbps: per_s(bytes, all_seconds).map(|bytes| bytes * 8.0 / 1e9),
+        layer: LAYER.to_owned(),
+        genome: plan.traffic.genome.clone(),
+        mean_frame_bytes: plan.traffic.mean_frame_bytes,
+        bound: None,
+        at_least: true,
+        mpps_per_core: per_core(plan, &rows, samples),
+        trials: rows,
+    }
+}
+
+/// Forwarded Mpps per SUT core: the median of trials, with the interval of their bootstrap. A single
+/// trial is its own value, with the interval of its sampling windows.
+fn per_core(plan: &Plan, trials: &[Trial], samples: &[Sample]) -> Option<Estimate> {
+    let cores = f64::from(plan.topology.suts());
+    let values: Vec<f64> = trials.iter().map(|trial| trial.forwarded_mpps / cores).collect();
+    if let [value] = values[..] {
+        let windows = windows(plan, samples, cores);
+        let interval = bootstrap::of_mean(&windows, CONFIDENCE, plan.seed);
+        // A phase of half a second has too few windows for an interval that means something.
+        let interval = interval.filter(|interval| interval.count >= bootstrap::VALUES_MIN);
+        let [low, high] = [interval.map(|i| i.low.min(value)), interval.map(|i| i.high.max(value))];
+        return Some(Estimate {
+            value,
+            low,
+            high,
+            confidence: interval.and_then(|i| i.confidence),
+        });
+    }
+    bootstrap::of_median(&values, CONFIDENCE, plan.seed).map(|interval| interval.estimate())
+}
+
+/// Mpps per SUT core that came back in each sampling window of the measured phase.
+fn windows(plan: &Plan, samples: &[Sample], cores: f64) -> Vec<f64> {
+    let measured = measured_phase(plan).map(|phase| phase.name.as_str());
+    let mut windows = BTreeMap::<u64, f64>::new();
+    for sample in samples {
+        if sample.role == Role::Gen && Some(sample.phase.as_str()) == measured {
+            // All rows of a window bear the same instant.
+            let window = (sample.t_s * 1e9).round() as u64;
+            *windows.entry(window).or_default() += sample.forwarded_pps / 1e6 / cores;
+        }
+    }
+    windows.into_values().collect()
+}
+
+fn sut(plan: &Plan, outcome: &Outcome, trials: &[&PhaseOutcome], samples: &[Sample]) -> Sut {
+    let mut cores = BTreeMap::<(u16, u16), Sums>::new();
+    for trial in trials {
+        for core in &trial.sut {
+            cores.entry((core.server, core.core)).or_default().add(core, seconds(trial));
+        }
+    }
+    let tracks = plan.topology.sut_kind == SutKind::Krononat;
+    let ends = outcome.phases.iter().map(|p| p.sut.iter().map(|core| core.connections).sum());
+    let connections_peak = ends.chain(held(samples)).max().filter(|_| tracks);
+    let bytes = outcome.phases.iter().map(|p| p.sut.iter().map(|core| core.bytes).sum::<u64>());
+    let bytes_per_connection = bytes
+        .max()
+        .zip(connections_peak.filter(|&peak| peak > 0))
+        .map(|(bytes, peak)| bytes as f64 / peak as f64);
+    let cores = cores.into_iter().map(|((server, core), sums)| sums.core(server, core)).collect();
+    Sut {
+        source: Source::WhiteBox,
+        kind: plan.topology.sut_kind,
+        cores,
+        connections_peak,
+        bytes_per_connection,
+    }
+}
+
+/// Connections of all SUT cores at each instant of the samples.
+fn held(samples: &[Sample]) -> impl Iterator<Item = u64> {
+    let mut instants = BTreeMap::<u64, u64>::new();
+    for sample in samples.iter().filter(|sample| sample.role == Role::Sut) {
+        let instant = (sample.t_s * 1e9).round() as u64;
+        *instants.entry(instant).or_default() += sample.connections.unwrap_or(0);
+    }
+    instants.into_values()
+}
+
+/// A SUT core over all trials.
+#[derive(Default)]
+struct Sums {
+    forwarded: u64,
+    seconds: f64,
+    busy_ns: u64,
+    idle_ns: u64,
+    /// Cycles of all packets, and packets whose cycles are known.
+    cycles: f64,
+    counted: u64,
+    drops: BTreeMap<String, u64>,
+}
+
+impl Sums {
+    fn add(&mut self, core: &crate::testbed::SutCore, seconds: f64) {
+        self.forwarded += core.forwarded;
+        self.seconds += seconds;
+        self.busy_ns += core.busy_ns;
+        self.idle_ns += core.idle_ns;
+        if let Some(cycles) = core.cycles_per_packet {
+            self.cycles += cycles * core.forwarded as f64;
+            self.counted += core.forwarded;
+        }
+        for (reason, count) in &core.drops {
+            *self.drops.entry(reason.clone()).or_default() += count;
+        }
+    }
+
+    fn core(self, server: u16, core: u16) -> SutCore {
+        let all_ns = self.busy_ns + self.idle_ns;
+        SutCore {
+            server,
+            core,
+            forwarded: self.forwarded,
+            mpps: per_s(self.forwarded, self.seconds).map(|pps| pps / 1e6),
+            busy_share: (all_ns > 0).then(|| self.busy_ns as f64 / all_ns as f64),
+            cycles_per_packet: (self.counted > 0).then(|| self.cycles / self.counted as f64),
+            drops: self.drops,
+        }
+    }
+}
+
+fn connections(outcome: &Outcome, trials: &[&PhaseOutcome]) -> Connections {
+    let records = || outcome.phases.iter().flat_map(|phase| &phase.generators);
+    let held = outcome
+        .phases
+        .iter()
+        .map(|phase| phase.generators.iter().map(|record| u64::from(record.held_peak)).sum());
+    let measured = |value: fn(&Record) -> u64| {
+        let count = trials.iter().flat_map(|trial| &trial.generators).map(value).sum();
+        per_s(count, trials.iter().map(|trial| seconds(trial)).sum())
+    };
+    Connections {
+        opened: records().map(|record| record.opened).sum(),
+        closed: records().map(|record| record.closed).sum(),
+        failed: records().map(|record| record.failed).sum(),
+        held_peak: held.max().unwrap_or(0),
+        open_rate_achieved: measured(|record| record.opened),
+        close_rate_achieved: measured(|record| record.closed),
+        ..Connections::default()
+    }
+}

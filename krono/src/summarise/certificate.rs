@@ -1,0 +1,220 @@
+//! Evidence that the generator was not the one being measured, and the rules that follow from it.
+//!
+//! A run is invalid, neither pass nor fail, when
+//!
+//! * no trial of the measured phase ran to its end, and nobody interrupted it;
+//! * the ledger does not add up, which is a bug of the generator;
+//! * a rate was planned and more than [`LATE_SEND_SHARE_MAX`] of the packets left late;
+//! * a rate was planned and less than [`OFFERED_SHARE_MIN`] of it left, although the network had
+//!   room: what the SUT pushes back is the SUT's doing, the rest the generator's.
+//!
+//! With `rate = "max"` there is no plan to miss. The rate is then bound by whoever was waited for:
+//! the port said before nearly every batch that it has no room (SUT), or it did not (generator).
+
+use super::seconds;
+use crate::testbed::{Outcome, PhaseOutcome};
+use analysis::figure;
+use format::plan::{Plan, Rate, SutKind, Topology};
+use format::summary::{Bound, Certificate, Summary, Warning};
+use kronogen::ledger::Ledger;
+
+/// Share of packets sent late from which times measured are the generator's own.
+const LATE_SEND_SHARE_MAX: f64 = 0.01;
+/// Share of the planned rate that must leave.
+const OFFERED_SHARE_MIN: f64 = 0.99;
+/// Share of batches that had to wait for room from which the network is what was waited for.
+const ROOM_LIMITED_MIN: f64 = 0.5;
+/// Share of packets lost from which a SUT does not keep up with a planned rate: PDR of FD.io CSIT.
+const LOSS_SHARE_MAX: f64 = 0.005;
+
+/// What the generator did in all trials.
+pub(super) struct Load {
+    rate: Rate,
+    seconds: f64,
+    ledger: Ledger,
+    batches: u64,
+    room_limited: u64,
+    longest_gap_ns: u64,
+}
+
+impl Load {
+    /// What it did in `trials` of a phase of `rate`.
+    pub(super) fn of(trials: &[&PhaseOutcome], rate: Rate) -> Load {
+        let mut load = Load {
+            rate,
+            seconds: trials.iter().map(|trial| seconds(trial)).sum(),
+            ledger: Ledger::default(),
+            batches: 0,
+            room_limited: 0,
+            longest_gap_ns: 0,
+        };
+        for record in trials.iter().flat_map(|trial| &trial.generators) {
+            load.ledger.add(&record.ledger);
+            load.batches += record.batches;
+            load.room_limited += record.room_limited;
+            load.longest_gap_ns = load.longest_gap_ns.max(record.longest_gap_ns);
+        }
+        load
+    }
+
+    /// Whether the generator had to wait for the network.
+    fn waited(&self) -> bool {
+        self.batches > 0 && self.room_limited as f64 / self.batches as f64 >= ROOM_LIMITED_MIN
+    }
+
+    /// Data sent ÷ data planned at this rate; `None` without a planned rate.
+    fn offered_share(&self) -> Option<f64> {
+        let Rate::Pps(pps) = self.rate else { return None };
+        let planned = pps * self.seconds;
+        let data = self.ledger.sent.saturating_sub(self.ledger.control);
+        (planned > 0.0).then(|| data as f64 / planned)
+    }
+
+    fn late_send_share(&self) -> Option<f64> {
+        let sent = self.ledger.sent;
+        (sent > 0).then(|| self.ledger.sent_late as f64 / sent as f64)
+    }
+
+    /// What limited the forwarded rate; `None` if nothing was sent.
+    pub(super) fn bound(&self, trials: &[&PhaseOutcome]) -> Option<Bound> {
+        if self.ledger.sent == 0 {
+            return None;
+        }
+        let sut = trials.iter().flat_map(|trial| &trial.sut);
+        let dropped: u64 = sut.map(|core| core.refused + core.drops.values().sum::<u64>()).sum();
+        let lost = self.ledger.lost().max(dropped) as f64 / self.ledger.sent as f64;
+        Some(match self.rate {
+            _ if self.waited() => Bound::Sut,
+            Rate::Max => Bound::Generator,
+            Rate::Pps(_) if lost > LOSS_SHARE_MAX => Bound::Sut,
+            Rate::Pps(_) if self.offered_share().is_some_and(|it| it < OFFERED_SHARE_MIN) => {
+                Bound::Generator
+            }
+            Rate::Pps(_) | Rate::None => Bound::Link,
+        })
+    }
+}
+
+/// The certificate.
+pub(super) fn certificate(
+    load: &Load,
+    outcome: &Outcome,
+    topology: &Topology,
+    steal_share: Option<f64>,
+) -> Certificate {
+    let cores = f64::from(topology.generators());
+    let forwarder_mpps = outcome.forwarder.map(|reference| reference.mpps * cores);
+    let offered_mpps =
+        (load.seconds > 0.0).then(|| load.ledger.planned as f64 / load.seconds / 1e6);
+    let headroom = forwarder_mpps.zip(offered_mpps.filter(|&mpps| mpps > 0.0));
+    Certificate {
+        headroom: headroom.map(|(able, offered)| able / offered),
+        late_send_share: load.late_send_share(),
+        rate_error: load.offered_share().map(|share| share - 1.0),
+        steal_share,
+        twin_mpps: outcome.wire.map(|reference| reference.mpps * cores),
+        forwarder_mpps,
+        forwarder_cycles_per_packet: outcome.forwarder.and_then(|it| it.cycles_per_packet),
+        longest_gap_us: (load.batches > 0).then(|| load.longest_gap_ns as f64 / 1e3),
+    }
+}
+
+/// What the counts say a reader must know, and why values are `null` where that is known.
+pub(super) fn warnings(
+    plan: &Plan,
+    outcome: &Outcome,
+    load: &Load,
+    trials: &[&PhaseOutcome],
+) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if load.rate == Rate::Max {
+        let why = "rate = \"max\" plans no rate that could be missed.";
+        warnings.push(Warning::unavailable("certificate.rate_error", why));
+        let message = "At rate = \"max\" queues are full: latency is that of full queues. Remedy: \
+                       ask for a rate below the throughput.";
+        warnings.push(Warning {
+            field: Some("latency_us.p50".to_owned()),
+            ..Warning::new("saturated", message)
+        });
+    }
+    if load.rate == Rate::None {
+        let why = "the measured phase sends no data.";
+        warnings.push(Warning::unavailable("certificate.rate_error", why));
+    }
+    if plan.topology.sut_kind == SutKind::Forwarder {
+        for field in ["sut.connections_peak", "sut.bytes_per_connection"] {
+            warnings.push(Warning::unavailable(field, "a forwarder keeps no connections."));
+        }
+        let why = "the SUT is itself the forwarder that headroom is measured with.";
+        warnings.push(Warning::unavailable("certificate.headroom", why));
+    }
+    let mut all = Ledger::default();
+    let mut failed = 0;
+    for record in outcome.phases.iter().flat_map(|phase| &phase.generators) {
+        all.add(&record.ledger);
+        failed += record.failed;
+    }
+    let mut some = |kind: &str, field: Option<&str>, count: u64, what: &str| {
+        if count > 0 {
+            let message = format!("{} {what}", figure::count(count));
+            let field = field.map(str::to_owned);
+            warnings.push(Warning { field, ..Warning::new(kind, message) });
+        }
+    };
+    let failed_field = Some("connections.failed");
+    some(
+        "not-established",
+        failed_field,
+        failed,
+        "connections were given up: see the SUT's drops.",
+    );
+    some("stale", None, all.stale, "packets came too late to say whether they are duplicates.");
+    some("stray", None, all.stray, "packets came for connections that were over.");
+    some("other-trial", None, all.other_trial, "packets of one phase came in another.");
+    some("foreign", None, all.foreign, "frames came that no generator sent.");
+    let cut = trials.iter().flat_map(|trial| &trial.generators).any(|record| record.interrupted);
+    if cut && !outcome.interrupted {
+        warnings.push(Warning::new("cut-short", "A trial was cut short without being asked to."));
+    }
+    warnings
+}
+
+/// Why the run is invalid, one sentence each.
+pub(super) fn invalid_reasons(
+    summary: &Summary,
+    load: &Load,
+    trials: &[&PhaseOutcome],
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let complete = |trial: &&&PhaseOutcome| trial.generators.iter().all(|it| !it.interrupted);
+    if !summary.run.interrupted && trials.iter().filter(complete).count() == 0 {
+        reasons.push("no trial of the measured phase came to its end".to_owned());
+    }
+    if !summary.ledger.conserved() {
+        reasons.push(
+            "planned = on time + late + lost + unsent does not hold: a bug of the generator"
+                .to_owned(),
+        );
+    }
+    if !matches!(load.rate, Rate::Pps(_)) {
+        return reasons;
+    }
+    if let Some(share) = load.late_send_share().filter(|&share| share > LATE_SEND_SHARE_MAX) {
+        reasons.push(format!(
+            "generator was late: {} of the packets left more than 100 µs after their instant, at \
+             most {} may",
+            figure::percent(share),
+            figure::percent(LATE_SEND_SHARE_MAX)
+        ));
+    }
+    let offered = load.offered_share().filter(|&share| share < OFFERED_SHARE_MIN);
+    if let Some(share) = offered.filter(|_| !load.waited()) {
+        reasons.push(format!(
+            "generator was late: it sent {} of the planned rate although the network had room, at \
+             least {} is needed",
+            figure::percent(share),
+            figure::percent(OFFERED_SHARE_MIN)
+        ));
+    }
+    reasons
+}
