@@ -9,6 +9,7 @@ pub mod fault;
 pub mod link;
 pub mod pcap;
 
+use self::dpdk::DpdkError;
 use crate::burst::Burst;
 use crate::frame::Frame;
 
@@ -29,6 +30,14 @@ pub struct PortStats {
 pub trait Port {
     /// Handle on a frame of this port.
     type Frame: Frame;
+
+    /// To be called once by the thread that will move the port's frames, before it does.
+    ///
+    /// # Errors
+    /// When the driver cannot serve another thread.
+    fn attach(&mut self) -> Result<(), DpdkError> {
+        Ok(())
+    }
 
     /// Appends what has arrived, up to the burst's capacity.
     fn rx(&mut self, into: &mut Burst<Self::Frame>);

@@ -12,6 +12,7 @@
 use crate::burst::{BURST, Burst};
 use crate::frame::Frame;
 use crate::identity::Mac;
+use crate::port::dpdk::DpdkError;
 use crate::port::{Lanes, Port, PortStats};
 use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
@@ -218,6 +219,10 @@ impl<P: Lanes> Switch<P> {
 
 impl<P: Lanes> Port for Switch<P> {
     type Frame = P::Frame;
+
+    fn attach(&mut self) -> Result<(), DpdkError> {
+        self.port.attach()
+    }
 
     #[inline]
     fn rx(&mut self, into: &mut Burst<P::Frame>) {

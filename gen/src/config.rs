@@ -10,6 +10,7 @@ use crate::tuple::{ID_BITS, SHARDS_MAX};
 use dataplane::clock::Nanos;
 use dataplane::frame::{CAPACITY, FCS, SHORTEST};
 use dataplane::identity::{Identity, Mac};
+use dataplane::port::dpdk::PortKind;
 use dataplane::worker::{CoreId, ServerId};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,9 @@ pub struct CoreConfig {
     pub identity: Identity,
     /// This core's subscribers, one range per core of the system under test.
     pub subscribers: Vec<Range>,
+    /// Ports, a lane each; empty where the caller joins the core to an in-memory network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortKind>,
 }
 
 /// Consecutive addresses.
@@ -280,6 +284,7 @@ pub(crate) mod tests {
                 gateway: mac,
             },
             subscribers: vec![Range { first: Ipv4Addr::new(100, 64, 0, 0), count: 64 }],
+            ports: Vec::new(),
         }
     }
 

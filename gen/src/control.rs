@@ -6,6 +6,7 @@
 
 use dataplane::clock::Nanos;
 use dataplane::counter::Published;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Order to begin phases, and to finish.
@@ -109,7 +110,8 @@ pub const FIELDS: usize = Field::IdleNs as usize + 1;
 pub type Progress = Published<FIELDS>;
 
 /// One reading of a core's [`Progress`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Reading([u64; FIELDS]);
 
 impl Reading {

@@ -19,6 +19,7 @@ pub mod latency;
 pub mod ledger;
 pub mod mix;
 pub mod population;
+pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod segment;

@@ -11,11 +11,13 @@ use crate::trial::Record;
 use crate::worker::Generator;
 use dataplane::clock::{Clock, Nanos, Tsc};
 use dataplane::frame::Arena;
+use dataplane::port::dpdk::DpdkError;
 use dataplane::port::link::{Link, Network, frames_per_lane};
 use dataplane::port::{Port, PortStats};
 use dataplane::run::{Load, Stop, run};
 use dataplane::thread::{PinError, pin};
 use dataplane::worker::{CoreId, ServerId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -52,6 +54,14 @@ pub enum RunError {
         /// Processor and answer of the kernel.
         source: PinError,
     },
+    /// A port cannot be used from its core's thread.
+    #[error("generator core {core}: {source}")]
+    Port {
+        /// Core.
+        core: CoreId,
+        /// The driver's answer.
+        source: DpdkError,
+    },
     /// No memory for connection records.
     #[error("generator core {core} gets no memory for {records} connection records: {source}")]
     Memory {
@@ -73,7 +83,7 @@ pub enum RunError {
 }
 
 /// One core at one sampling instant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Sample {
     /// Server.
     pub server: ServerId,
@@ -173,7 +183,7 @@ impl Drop for CountOnDrop<'_> {
 fn run_core<P: Port>(
     config: &Config,
     index: usize,
-    port: P,
+    mut port: P,
     control: Arc<Control>,
     progress: Arc<Progress>,
     clock: &Tsc,
@@ -184,6 +194,7 @@ fn run_core<P: Port>(
     if let Some(cpu) = core.cpu {
         pin(cpu).map_err(|source| RunError::Pin { core: core.core, source })?;
     }
+    port.attach().map_err(|source| RunError::Port { core: core.core, source })?;
     // Made on the core that uses it, so that its memory is near.
     let generator = Generator::new(config, index, port, control, progress);
     let mut generator = generator.map_err(|source| {

@@ -163,6 +163,7 @@ impl<'a> Layout<'a> {
             gateways: (0..self.suts).map(|sut| self.identity(Role::Sut, sut).mac).collect(),
             identity: self.identity(Role::Generator, index),
             subscribers: (0..self.suts).map(|sut| range(self.subscribers(sut, index))).collect(),
+            ports: Vec::new(),
         }
     }
 

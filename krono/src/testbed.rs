@@ -5,8 +5,9 @@
 
 pub mod embedded;
 mod monitor;
-
+pub mod process;
 mod reference;
+mod watch;
 
 use format::plan::{Plan, Testbed};
 use format::sample::{Event, Sample};

@@ -71,14 +71,12 @@ fn serve(config: &Config, supervised: bool) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for ((core, port), counters) in config.cores.iter().zip(ports).zip(&counters) {
-            let (eal, clock, stop, ready, gone) = (&eal, &clock, &stop, &ready, &gone);
+            let (clock, stop, ready, gone) = (&clock, &stop, &ready, &gone);
             threads.push(scope.spawn(move || -> anyhow::Result<()> {
                 let stands = || {
                     ready.fetch_add(1, Ordering::Relaxed);
                 };
-                let ended = eal.register_thread().map_err(anyhow::Error::from).and_then(|_known| {
-                    Ok(run_core(config, core, port, counters.clone(), clock, stop, stands)?)
-                });
+                let ended = run_core(config, core, port, counters.clone(), clock, stop, stands);
                 gone.fetch_add(1, Ordering::Relaxed);
                 ended.with_context(|| format!("core {}", core.core)).map(drop)
             }));

@@ -8,6 +8,7 @@ use crate::forwarder::Forwarder;
 use crate::worker::{self, Counters, Krononat, SetupError};
 use dataplane::clock::Clock;
 use dataplane::port::Port;
+use dataplane::port::dpdk::DpdkError;
 use dataplane::run::{Load, Stop, run};
 use dataplane::thread::{PinError, pin};
 use std::sync::Arc;
@@ -18,6 +19,9 @@ pub enum CoreError {
     /// It cannot be made.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// Its port cannot be used from this thread.
+    #[error(transparent)]
+    Port(#[from] DpdkError),
     /// Its processor is not there.
     #[error(transparent)]
     Pin(#[from] PinError),
@@ -31,13 +35,14 @@ pub enum CoreError {
 pub fn run_core<P: Port>(
     config: &Config,
     core: &CoreConfig,
-    port: P,
+    mut port: P,
     counters: Arc<Counters>,
     clock: &impl Clock,
     stop: &Stop,
     ready: impl FnOnce(),
 ) -> Result<Load, CoreError> {
     core.cpu.map_or(Ok(()), pin)?;
+    port.attach()?;
     match config.kind {
         Kind::Krononat => {
             let pipeline = worker::pipeline(config, core)?;

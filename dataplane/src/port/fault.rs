@@ -13,6 +13,7 @@
 mod damage;
 mod plan;
 
+use super::dpdk::DpdkError;
 use super::{Lanes, Port, PortStats};
 use crate::burst::Burst;
 use crate::frame::Frame;
@@ -257,6 +258,10 @@ impl<P: Lanes> Fault<P> {
 impl<P: Lanes> Port for Fault<P> {
     type Frame = P::Frame;
 
+    fn attach(&mut self) -> Result<(), DpdkError> {
+        self.port.attach()
+    }
+
     #[inline]
     fn rx(&mut self, into: &mut Burst<P::Frame>) {
         self.port.rx(into);
@@ -309,6 +314,10 @@ pub struct OneLane<P>(pub P);
 
 impl<P: Port> Port for OneLane<P> {
     type Frame = P::Frame;
+
+    fn attach(&mut self) -> Result<(), DpdkError> {
+        self.0.attach()
+    }
 
     #[inline]
     fn rx(&mut self, into: &mut Burst<P::Frame>) {

@@ -60,8 +60,7 @@ pub(super) fn wire(quick: &Plan, clock: &Tsc, stop: &Stop) -> anyhow::Result<Opt
         core.cpu = Some(cpu);
     }
     let outcomes = kronogen::run::twin(&config, DEPTH, clock, stop, |_| ())?;
-    let records: Vec<&Record> =
-        outcomes.iter().filter_map(|core| core.records.get(1)).collect();
+    let records: Vec<&Record> = outcomes.iter().filter_map(|core| core.records.get(1)).collect();
     Ok(per_core(&records).map(|mpps| Reference { mpps, cycles_per_packet: None }))
 }
 

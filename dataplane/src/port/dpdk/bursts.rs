@@ -1,7 +1,7 @@
 //! The packet path: bursts between a core and its lanes, one call into C per burst and lane.
 
 use super::DpdkError;
-use super::eal::Pool;
+use super::eal::{Pool, register_thread};
 use super::lane::Lane;
 use super::mbuf::Mbuf;
 use crate::burst::Burst;
@@ -117,6 +117,11 @@ impl Dpdk {
 
 impl Port for Dpdk {
     type Frame = Mbuf;
+
+    /// Registers the thread with DPDK for the rest of its life.
+    fn attach(&mut self) -> Result<(), DpdkError> {
+        register_thread().map(std::mem::forget)
+    }
 
     /// Asks each lane once, beginning with another one each time.
     #[inline]

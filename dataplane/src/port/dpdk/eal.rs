@@ -159,16 +159,7 @@ impl Eal {
     /// # Errors
     /// [`DpdkError::Thread`] beyond 127 threads.
     pub fn register_thread(&self) -> Result<EalThread, DpdkError> {
-        // SAFETY: reads a variable of this thread.
-        let known = unsafe { dpdk_sys::krono_thread_known() } == 1;
-        if !known {
-            // SAFETY: the EAL is running and the thread is not registered.
-            let result = unsafe { dpdk_sys::krono_thread_register() };
-            if result < 0 {
-                return Err(DpdkError::Thread { reason: reason(result) });
-            }
-        }
-        Ok(EalThread { registered: !known, not_send: PhantomData })
+        register_thread()
     }
 
     /// Opens one core's port, with a lane for each of `kinds`, in order, and a pool of
@@ -207,6 +198,20 @@ impl Eal {
         }
         Ok(Dpdk::new(lanes, pool))
     }
+}
+
+/// [`Eal::register_thread`] for those who have a port, and so an EAL that is running.
+pub(super) fn register_thread() -> Result<EalThread, DpdkError> {
+    // SAFETY: reads a variable of this thread.
+    let known = unsafe { dpdk_sys::krono_thread_known() } == 1;
+    if !known {
+        // SAFETY: the EAL is running and the thread is not registered.
+        let result = unsafe { dpdk_sys::krono_thread_register() };
+        if result < 0 {
+            return Err(DpdkError::Thread { reason: reason(result) });
+        }
+    }
+    Ok(EalThread { registered: !known, not_send: PhantomData })
 }
 
 /// A thread that DPDK knows; dropped on the thread that made it.

@@ -1,0 +1,165 @@
+//! Follows a run from outside, whatever the testbed: samples, phase boundaries, what each side has
+//! counted at them.
+
+use super::monitor::{self, Reading};
+use super::{Observation, Outcome, PhaseOutcome, SutCore};
+use crate::layout::Layout;
+use dataplane::clock::{Nanos, Tsc};
+use format::plan::Until;
+use format::sample::{Event, Role, Sample};
+use kronogen::control::Field;
+use kronogen::run::Notice;
+use kronogen::trial::Record;
+
+/// Follows a run: samples, phase boundaries, the SUT's own figures.
+pub(super) struct Watch<'a> {
+    layout: &'a Layout<'a>,
+    /// Reads what every SUT core has counted.
+    read: &'a dyn Fn() -> Vec<Reading>,
+    clock: &'a Tsc,
+    observe: &'a mut dyn FnMut(Observation),
+    origin: Option<Nanos>,
+    phase: usize,
+    phase_start: Nanos,
+    /// The SUT at the start of the phase, and per phase ended what it did.
+    sut_before: Vec<Reading>,
+    sut: Vec<Vec<SutCore>>,
+    last: Option<(Nanos, Vec<Reading>, Vec<kronogen::run::Sample>)>,
+    events: Vec<Event>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        layout: &'a Layout<'a>,
+        read: &'a dyn Fn() -> Vec<Reading>,
+        clock: &'a Tsc,
+        observe: &'a mut dyn FnMut(Observation),
+    ) -> Self {
+        Watch {
+            layout,
+            read,
+            clock,
+            observe,
+            origin: None,
+            phase: 0,
+            phase_start: Nanos(0),
+            sut_before: Vec::new(),
+            sut: Vec::new(),
+            last: None,
+            events: Vec::new(),
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice<'_>) {
+        match notice {
+            Notice::Begins(phase, start) => {
+                self.phase = phase;
+                self.phase_start = start;
+                let origin = *self.origin.get_or_insert(start);
+                let name = &self.layout.phase_of(phase).0.name;
+                self.events.push(Event {
+                    t_s: start.since(origin).as_secs_f64(),
+                    kind: "phase".into(),
+                    what: format!("{name} begins"),
+                });
+                self.sut_before = (self.read)();
+                self.last = None;
+            }
+            Notice::Ended(_) => {
+                let after = (self.read)();
+                self.sut.push(self.differences(&after));
+            }
+            Notice::Sample(now, rows) => self.sample(now, rows),
+        }
+    }
+
+    fn differences(&self, after: &[Reading]) -> Vec<SutCore> {
+        let pairs = self.sut_before.iter().zip(after);
+        pairs.map(|(before, after)| monitor::core(before, after, self.clock)).collect()
+    }
+
+    fn sample(&mut self, now: Nanos, rows: &[kronogen::run::Sample]) {
+        let Some(origin) = self.origin else { return };
+        let readings = (self.read)();
+        let phase = self.layout.phase_of(self.phase).0;
+        let mut samples = Vec::new();
+        if let Some((then, sut_then, rows_then)) = &self.last {
+            let (t_s, seconds) = (now.since(origin).as_secs_f64(), now.since(*then).as_secs_f64());
+            for (before, after) in rows_then.iter().zip(rows) {
+                samples.push(generator_row(before, after, t_s, seconds, &phase.name));
+            }
+            for (before, after) in sut_then.iter().zip(&readings) {
+                samples.push(monitor::sample(before, after, t_s, seconds, &phase.name));
+            }
+        }
+        let left_s = match phase.until {
+            Until::For(ns) => {
+                Some((ns as f64 / 1e9 - now.since(self.phase_start).as_secs_f64()).max(0.0))
+            }
+            Until::Held(_) => None,
+        };
+        let drops = monitor::all_drops(&readings);
+        (self.observe)(Observation { phase: phase.name.clone(), left_s, samples, drops });
+        self.last = Some((now, readings, rows.to_vec()));
+    }
+
+    /// Puts together what both sides have counted; `generated` holds the records of each generator
+    /// core.
+    pub(super) fn outcome(mut self, generated: Vec<Vec<Record>>) -> Outcome {
+        let begun = generated.iter().map(Vec::len).max().unwrap_or(0);
+        if self.sut.len() < begun {
+            let after = (self.read)();
+            self.sut.push(self.differences(&after));
+        }
+        let phases = (0..begun).map(|phase| {
+            let (plan, repetition) = self.layout.phase_of(phase);
+            let records = generated.iter().enumerate().filter_map(|(index, core)| {
+                let mut record = core.get(phase)?.clone();
+                let (server, core) = self.layout.generator_place(index as u32);
+                (record.server.0, record.core.0) = (server, core);
+                Some(record)
+            });
+            PhaseOutcome {
+                name: plan.name.clone(),
+                repetition,
+                generators: records.collect(),
+                sut: self.sut.get(phase).cloned().unwrap_or_default(),
+            }
+        });
+        let phases = phases.collect();
+        Outcome { phases, events: self.events, ..Outcome::default() }
+    }
+}
+
+/// The row of `samples.csv` for what a generator core did in the last `seconds`.
+fn generator_row(
+    before: &kronogen::run::Sample,
+    after: &kronogen::run::Sample,
+    t_s: f64,
+    seconds: f64,
+    phase: &str,
+) -> Sample {
+    let value = |field| after.reading.get(field);
+    let rate = |fields: &[Field]| {
+        let sum = |s: &kronogen::run::Sample| fields.iter().map(|&f| s.reading.get(f)).sum::<u64>();
+        sum(after).saturating_sub(sum(before)) as f64 / seconds
+    };
+    let (busy, idle) = (rate(&[Field::BusyNs]), rate(&[Field::IdleNs]));
+    let us = |field| Some(value(field)).filter(|&ns| ns > 0).map(|ns| ns as f64 / 1e3);
+    Sample {
+        t_s,
+        phase: phase.to_owned(),
+        role: Role::Gen,
+        server: after.server.0,
+        core: after.core.0,
+        offered_pps: rate(&[Field::Planned]),
+        forwarded_pps: rate(&[Field::OnTime, Field::Late]),
+        // What is still on its way is not lost: known only after the drain.
+        lost: None,
+        busy_share: (busy + idle > 0.0).then(|| busy / (busy + idle)),
+        connections: Some(value(Field::Established)),
+        latency_p50_us: us(Field::LatencyP50),
+        latency_p99_us: us(Field::LatencyP99),
+        drops: None,
+    }
+}
