@@ -54,6 +54,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64) -> Config {
                 gateway: mac,
             },
             subscribers: vec![Range { first: Ipv4Addr::new(100, 64, 0, 0), count: 16_384 }],
+            ports: Vec::new(),
         }],
         phases: vec![
             phase("fill", 5e6, Rate::None, Until::Held(CONNECTIONS)),

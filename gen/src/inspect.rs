@@ -17,7 +17,7 @@ use crate::stamp::{
 use crate::template::{CONTROL_TOTAL, ETHERNET, Ends, IPV4, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::tuple::ConnectionId;
 use dataplane::frame::{HEAD, SHORTEST};
-use dataplane::wire::checksum::{fold, sum, verify_ipv4};
+use dataplane::wire::checksum::fold;
 
 /// Why a frame is not one of this trial's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,25 @@ fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
     u64::from_be_bytes(get(head, at))
 }
 
+/// Sum of `N` bytes for a checksum that is to be verified. Ones' complement sums do not care for
+/// byte order (RFC 1071 §2), and 0xffff reads the same either way.
+#[inline]
+fn native_sum<const N: usize>(head: &[u8; HEAD], at: usize) -> u64 {
+    let bytes: [u8; N] = get(head, at);
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let sum = eights.iter().fold(0, |sum, &eight| {
+        let eight = u64::from_ne_bytes(eight);
+        sum + (eight >> 32) + (eight & 0xffff_ffff)
+    });
+    rest.chunks_exact(2).fold(sum, |sum, two| sum + u64::from(u16::from_ne_bytes([two[0], two[1]])))
+}
+
+/// Protocol and length of the pseudo-header, to be added to a native sum.
+#[inline]
+fn pseudo(protocol: u8, length: u16) -> u64 {
+    u64::from(u16::from(protocol).to_be()) + u64::from(length.to_be())
+}
+
 /// What a frame seems to be, unchecked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glimpse {
@@ -145,7 +164,7 @@ impl Inspector {
         let whole = usize::from(total) + ETHERNET == length && self.mix.is_known(length as u16);
         let control = total == CONTROL_TOTAL && length == SHORTEST;
         let fragment = u16_at(head, 20) & 0x3fff != 0;
-        if !verify_ipv4(&head[ETHERNET..ETHERNET + IPV4]) || fragment || !(whole || control) {
+        if fold(native_sum::<IPV4>(head, ETHERNET)) != 0xffff || fragment || !(whole || control) {
             return Err(Refusal::Corrupt);
         }
         let ends = Ends {
@@ -171,8 +190,8 @@ impl Inspector {
         now: u64,
     ) -> Result<Probe, Refusal> {
         let datagram = total - IPV4 as u16;
-        let pseudo = u64::from(PROTOCOL_UDP) + u64::from(datagram);
-        let intact = fold(sum(&head[26..58]) + pseudo) == 0xffff && u16_at(head, 38) == datagram;
+        let sum = native_sum::<32>(head, 26) + pseudo(PROTOCOL_UDP, datagram);
+        let intact = fold(sum) == 0xffff && u16_at(head, 38) == datagram;
         let stamp = UdpStamp::unpack(u64_at(head, 42), u64_at(head, 50)).filter(|_| intact);
         let stamp = stamp.ok_or(Refusal::Corrupt)?;
         self.ours(stamp.trial, trial, stamp.source == self.source)?;
@@ -195,9 +214,9 @@ impl Inspector {
         trial: TrialId,
         now: u64,
     ) -> Result<Probe, Refusal> {
-        let covered = if total == CONTROL_TOTAL { &head[26..54] } else { &head[26..60] };
-        let pseudo = u64::from(PROTOCOL_TCP) + u64::from(total - IPV4 as u16);
-        if fold(sum(covered) + pseudo) != 0xffff {
+        let payload = if total == CONTROL_TOTAL { 0 } else { native_sum::<6>(head, 54) };
+        let sum = native_sum::<28>(head, 26) + payload;
+        if fold(sum + pseudo(PROTOCOL_TCP, total - IPV4 as u16)) != 0xffff {
             return Err(Refusal::Corrupt);
         }
         let (seq, ack, flags) = (u32_at(head, 38), u32_at(head, 42), head[47]);

@@ -26,9 +26,9 @@ use crate::trial::{Record, Trial};
 use crate::tuple::{ConnectionId, Tuple, Tuples};
 use churn::Retry;
 use data::Picks;
-use dataplane::burst::Burst;
+use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
-use dataplane::frame::{FCS, Frame, HEAD};
+use dataplane::frame::{FCS, HEAD, SHORTEST};
 use dataplane::port::{Port, PortStats};
 use dataplane::run::Load;
 use dataplane::worker::{Busy, Next, ServerId, Worker};
@@ -38,6 +38,9 @@ use std::sync::Arc;
 
 /// Time between two publications of latency quantiles, which cost a pass over the histogram.
 const QUANTILES_EVERY: Nanos = Nanos(100_000_000);
+
+/// Lengths of a burst of control segments and first datagrams.
+const SHORT: [u16; BURST] = [SHORTEST as u16; BURST];
 
 /// What a core is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,31 +305,18 @@ impl<P: Port> Generator<P> {
         held == wanted && self.established + self.failed == held
     }
 
-    /// Hands a burst to the port and books what it took. All its packets are planned already.
+    /// Hands a burst to the port and books what it took. All its packets are planned already;
+    /// `lengths` are those of its frames.
     #[inline]
-    fn transmit(&mut self, burst: &mut Burst<P::Frame>) -> u32 {
+    fn transmit(&mut self, burst: &mut Burst<P::Frame>, lengths: &[u16; BURST]) -> u32 {
         let count = burst.len();
-        let wanted = Self::wire_bytes(burst);
-        let mut lengths = [0u16; dataplane::burst::BURST];
-        for (length, frame) in lengths.iter_mut().zip(burst.iter()) {
-            *length = frame.len() as u16;
-        }
         let accepted = self.port.tx(burst);
+        let bytes: u32 = lengths[..accepted].iter().map(|&length| u32::from(length)).sum();
         let ledger = &mut self.trials[self.phase].ledger;
         ledger.sent += accepted as u64;
         ledger.unsent += (count - accepted) as u64;
-        ledger.sent_bytes += if accepted == count {
-            wanted
-        } else {
-            lengths[..accepted].iter().map(|&length| u64::from(length) + FCS as u64).sum()
-        };
+        ledger.sent_bytes += u64::from(bytes) + (accepted * FCS) as u64;
         accepted as u32
-    }
-
-    /// Bytes of the frames with their frame check sequences.
-    #[inline]
-    fn wire_bytes(burst: &Burst<P::Frame>) -> u64 {
-        burst.iter().map(|frame| (frame.len() + FCS) as u64).sum()
     }
 
     fn publish(&mut self, now: Nanos, load: &Load) {

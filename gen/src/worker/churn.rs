@@ -5,7 +5,7 @@
 //! used for data. A FIN that is lost is not repeated: what it costs the system under test is an
 //! entry until its timeout.
 
-use super::{Generator, Sender};
+use super::{Generator, SHORT, Sender};
 use crate::config::Until;
 use crate::flow::State;
 use crate::population::{Ages, Place};
@@ -175,7 +175,7 @@ impl<P: Port> Generator<P> {
     fn send_front(&mut self, mut frames: Burst<P::Frame>, count: usize) -> u32 {
         let mut rest: Burst<P::Frame> = frames.drain(count..).collect();
         self.port.free(&mut rest);
-        if frames.is_empty() { 0 } else { self.transmit(&mut frames) }
+        if frames.is_empty() { 0 } else { self.transmit(&mut frames, &SHORT) }
     }
 
     #[cold]

@@ -62,42 +62,55 @@ impl<P: Port> Generator<P> {
         trial.ledger.planned += shed;
         trial.ledger.unsent += shed;
         let mut left = room.min(self.plan.batch);
+        if self.picks.ahead.len() < left {
+            self.draw_ahead();
+        }
         let mut sent = 0;
         while left > 0 {
-            let planned = self.due(rate, horizon, left.min(BURST));
-            if planned.is_empty() {
+            let (planned, count) = self.due(rate, horizon, left.min(BURST));
+            if count == 0 {
                 break;
             }
-            left -= planned.len();
-            sent += self.send_burst(&planned, rate, now);
+            left -= count;
+            sent += self.send_burst(&planned[..count], rate, now);
         }
         self.draw_ahead();
         sent
     }
 
-    /// Planned instants of up to `count` packets.
+    /// Planned instants of up to `count` packets, and how many they are.
     #[inline]
-    fn due(&mut self, rate: Rate, now: Nanos, count: usize) -> ArrayVec<Nanos, BURST> {
+    fn due(&mut self, rate: Rate, now: Nanos, count: usize) -> ([Nanos; BURST], usize) {
+        let mut planned = [now; BURST];
         if rate == Rate::Max {
-            return std::iter::repeat_n(now, count).collect();
+            return (planned, count);
         }
-        std::iter::from_fn(|| self.sending.take(now)).take(count).collect()
+        let mut due = 0;
+        while due < count
+            && let Some(instant) = self.sending.take(now)
+        {
+            planned[due] = instant;
+            due += 1;
+        }
+        (planned, due)
     }
 
     fn send_burst(&mut self, planned: &[Nanos], rate: Rate, now: Nanos) -> u32 {
         let mut burst = Burst::new();
         self.port.alloc(&mut burst, planned.len());
-        let mut picks = ArrayVec::<Pick, BURST>::new();
+        let first = self.picks.used;
+        let mut lengths = [0; BURST];
         let mut classes = Classes::default();
-        for frame in burst.iter_mut().take(planned.len()) {
-            let Some(pick) = self.next_pick() else { break };
-            classes.push(pick.tuple.udp, pick.direction == Direction::Down);
-            picks.push(pick);
-            frame.set_len(usize::from(self.mix.next_length()));
+        let mut written = 0;
+        for frame in &mut burst {
+            let Some((udp, down)) = self.confirm_pick() else { break };
+            classes.push(udp, down);
+            lengths[written] = self.mix.next_length();
+            frame.set_len(usize::from(lengths[written]));
+            written += 1;
         }
-        let written = picks.len();
         for index in classes.groups() {
-            self.write(&mut burst[index], &picks[index], planned[index]);
+            self.write(&mut burst[index], first + index, lengths[index], planned[index]);
         }
         let trial = &mut self.trials[self.phase];
         let short = burst.len() < planned.len();
@@ -116,26 +129,24 @@ impl<P: Port> Generator<P> {
         if rate == Rate::Max && short {
             trial.room_limited += 1;
         }
-        self.transmit(&mut burst)
+        self.transmit(&mut burst, &lengths)
     }
 
-    /// The next draw whose connection is established; `None` when a bounded number is not.
+    /// Takes the next draw, and draws again in its place while its connection is not established;
+    /// returns whether it is UDP and goes down. `None` when a bounded number of draws is not.
     #[inline]
-    fn next_pick(&mut self) -> Option<Pick> {
+    fn confirm_pick(&mut self) -> Option<(bool, bool)> {
         for _ in 0..=REDRAWS {
-            let pick = match self.picks.ahead.get(self.picks.used) {
-                Some(&pick) => {
-                    self.picks.used += 1;
-                    pick
-                }
-                None => self.draw()?,
-            };
+            let pick = self.picks.ahead.get(self.picks.used)?;
             // A draw may be older than the record it points to.
             if self.population.find(pick.place.id) == Some(pick.place.slot)
                 && self.population.flow(pick.place.slot).is_established()
             {
-                return Some(pick);
+                self.picks.used += 1;
+                return Some((pick.tuple.udp, pick.direction == Direction::Down));
             }
+            let again = self.draw()?;
+            *self.picks.ahead.get_mut(self.picks.used)? = again;
         }
         None
     }
@@ -165,12 +176,11 @@ impl<P: Port> Generator<P> {
     }
 
     #[inline]
-    fn write(&mut self, frame: &mut P::Frame, pick: &Pick, planned: Nanos) {
-        let Pick { place, direction, ref tuple } = *pick;
+    fn write(&mut self, frame: &mut P::Frame, pick: usize, length: u16, planned: Nanos) {
+        let Pick { place, direction, ref tuple } = self.picks.ahead[pick];
         let flow = &mut self.population.flows()[place.slot as usize];
         let sequence = flow.next_sequence(direction);
         let ends = Sender::ends(tuple, direction, flow.outer());
-        let length = frame.len() as u16;
         let head = frame.head_mut();
         let (hop, planned) = (&self.sender.hops[usize::from(tuple.shard)], ticks(planned));
         let Sender { trial, source, .. } = self.sender;

@@ -1,7 +1,7 @@
 //! What a core does with a frame that arrives: verify it, book it, answer it.
 
 use super::classes::Classes;
-use super::{Generator, Sender};
+use super::{Generator, SHORT, Sender};
 use crate::flow::{Arrival, Flow, State};
 use crate::inspect::{Kind, Probe, Refusal, glimpse};
 use crate::segment::Segment;
@@ -69,7 +69,7 @@ impl<P: Port> Generator<P> {
             if marked & 1 << index != 0 { answers.push(frame) } else { rest.push(frame) }
         }
         self.port.free(&mut rest);
-        self.transmit(&mut answers)
+        self.transmit(&mut answers, &SHORT)
     }
 
     /// Judges one frame; returns whether it has been rewritten into an answer.

@@ -32,6 +32,7 @@ pub(crate) fn core(core: u16, connections: u32) -> CoreConfig {
     CoreConfig {
         core: CoreId(core),
         cpu: None,
+        ports: Vec::new(),
         connections,
         servers: format!("198.18.{core}.0/24").parse().expect("a network"),
         gateways: vec![mac, mac],
