@@ -143,8 +143,12 @@ impl Pipeline {
     #[inline]
     fn classify(&self, frame: &mut [u8]) -> Task {
         match wire::parse(frame) {
-            Ok(_) if !self.is_for_me(frame) => refuse(Refusal::Station),
-            Ok(Parsed::Ipv4(datagram)) => self.classify_ipv4(frame, datagram),
+            Ok(Parsed::Ipv4(datagram)) if self.is_mine(frame) => {
+                self.classify_ipv4(frame, datagram)
+            }
+            Ok(_) if !self.is_mine(frame) && frame[0] & 1 == 0 => refuse(Refusal::Station),
+            // A router does not forward what is addressed to all stations (RFC 1812 §5.3.4).
+            Ok(Parsed::Ipv4(_)) => refuse(Refusal::Station),
             Ok(Parsed::Arp { operation, target, .. }) => {
                 match local::answer_arp(frame, operation, target, &self.identity) {
                     true => Task::done(Verdict::Answered),
@@ -156,16 +160,22 @@ impl Pipeline {
         }
     }
 
-    /// Addressed to this core, or to a group of stations.
+    /// Addressed to this core alone.
     #[inline]
-    fn is_for_me(&self, frame: &[u8]) -> bool {
-        frame[..6] == self.identity.mac.0 || frame[0] & 1 == 1 || self.promiscuous
+    fn is_mine(&self, frame: &[u8]) -> bool {
+        frame[..6] == self.identity.mac.0 || self.promiscuous
     }
 
     #[inline]
     fn classify_ipv4(&self, frame: &mut [u8], datagram: Datagram) -> Task {
         if !checksum::verify_ipv4(&frame[14..datagram.transport_at.max(34)]) {
             return refuse(Refusal::Ipv4Checksum);
+        }
+        if datagram.destination == self.identity.ip {
+            return match local::answer_echo(frame, &datagram, &self.identity) {
+                true => Task::done(Verdict::Answered),
+                false => refuse(Refusal::Local),
+            };
         }
         // A subscriber's packet to another's external address is outbound too.
         if let Some(subscriber) = self.shard.subscriber(datagram.source) {
@@ -174,13 +184,7 @@ impl Pipeline {
         if let Some(index) = self.shard.external_index(datagram.destination) {
             return self.classify_inbound(datagram, index);
         }
-        if datagram.destination != self.identity.ip {
-            return refuse(Refusal::Foreign);
-        }
-        match local::answer_echo(frame, &datagram, &self.identity) {
-            true => Task::done(Verdict::Answered),
-            false => refuse(Refusal::Local),
-        }
+        refuse(Refusal::Foreign)
     }
 
     #[inline]

@@ -15,7 +15,7 @@ pub enum Drop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Refusal {
-    /// Addressed to another station.
+    /// Addressed to another station, or IPv4 addressed to all of them.
     Station,
     /// Neither IPv4 nor ARP.
     Ethertype,

@@ -32,7 +32,7 @@ pub struct Hash {
 
 impl Hash {
     /// Of no key: what a packet carries that needs no lookup.
-    pub const NONE: Hash = Hash { home: 0, tag: 0 };
+    pub const NONE: Hash = Hash { home: 0, tag: 1 };
 }
 
 /// The secret part of the hash.
