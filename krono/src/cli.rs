@@ -41,6 +41,10 @@ pub enum Command {
     /// Write report.html and its figures for finished runs
     #[command(after_help = "Example:\n  krono report results/2026-11-23-imix-lab1")]
     Report(Report),
+    /// Send a capture through the SUT in the capture's own time; say what became of each packet
+    #[command(after_help = "Example:\n  krono replay lan.pcapng --external 198.18.0.0/28 --out \
+                            translated.pcap")]
+    Replay(Replay),
     /// Say what on this host spoils a measurement, with the remedy for each
     #[command(
         after_help = "Example:\n  krono doctor --format json | jq '.findings[] | select(.mark \

@@ -184,11 +184,11 @@ fn packets(plan: &Plan, demand: &Demand) -> String {
     }
     let count = |packets: f64| figure::count(packets.round() as u64);
     let data = match (most, data > 0.0) {
-        (true, true) => format!("{} at planned rates and as many as pass at max", count(data)),
-        (true, false) => "as many as pass at max".to_owned(),
-        (false, _) => count(data),
+        (true, true) => format!("{} of data and, at max, as many as pass", count(data)),
+        (true, false) => "as many of data as pass".to_owned(),
+        (false, _) => format!("{} of data", count(data)),
     };
-    format!("{data} of data, {} to open connections", count(opening))
+    format!("{data}; {} to open connections", count(opening))
 }
 
 /// What the probes can tell apart in time: each connection is probed once in so long.
@@ -280,7 +280,7 @@ mod tests {
             "1 core of traffic generator, 1 core of krononat: 2 CPUs busy",
             "7x64 + 4x594 + 1x1518, mean 361.83 bytes (L2, frame with FCS)",
             "64,512 held at most",
-            "60,000,000 of data, 161,280 to open connections",
+            "60,000,000 of data; 161,280 to open connections",
             "a connection is probed once in 32.3 ms in steady",
             "about 32.6 s, 3 trials",
             "ledger.lost at most 0",
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_rate_of_max_promises_no_number() {
         let text = explain(&plan(&SCENARIO.replace("2Mpps", "max"), 1));
-        assert!(text.contains("as many as pass at max of data"), "{text}");
+        assert!(text.contains("as many of data as pass"), "{text}");
         assert!(text.contains("6.45 ms in steady at 10 Mpps"), "{text}");
     }
 

@@ -22,6 +22,7 @@ pub mod interrupt;
 pub mod layout;
 pub mod live;
 pub mod machine;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod rundir;

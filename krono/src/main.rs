@@ -7,7 +7,7 @@ use krono::cli::{Cli, Command, Format};
 use krono::exit::{self, Answer};
 use krono::machine::Machine;
 use krono::term::{self, Colour};
-use krono::{check, doctor, explain, report, run, scenario, schema};
+use krono::{check, doctor, explain, replay, report, run, scenario, schema};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -33,6 +33,7 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
         Command::Explain(args) => {
             Ok(Answer::good(explain::explain(&scenario::load(&args.scenario)?.plan)))
         }
+        Command::Replay(args) => replay::replay(&args),
         Command::Report(args) => report::report(&args.runs),
         Command::Doctor(args) => {
             let findings = doctor::examine(&Machine::this());

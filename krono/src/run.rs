@@ -63,10 +63,17 @@ struct Started {
 
 /// Refuses, before anything is written, what cannot run on this machine.
 fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
-    if plan.testbed != Testbed::Embedded {
+    let missing = match &plan.testbed {
+        Testbed::Embedded => None,
+        Testbed::Process => dataplane::port::dpdk::available().err().map(|error| error.to_string()),
+        Testbed::Sim | Testbed::Netns | Testbed::Hosts(_) => {
+            Some("not available in this version; use embedded or process".to_owned())
+        }
+    };
+    if let Some(missing) = missing {
         let testbed = plan.testbed.clone();
-        let missing = "not available in this version; use embedded".to_owned();
-        return Err(Refusal::CannotRun(TestbedError::Unavailable { testbed, missing }.to_string()));
+        let refusal = TestbedError::Unavailable { testbed, missing };
+        return Err(Refusal::CannotRun(refusal.to_string()));
     }
     match capacity::lacking(plan, cpus_allowed().len(), machine.memory_available_bytes()) {
         Some(lacking) => Err(Refusal::Usage(lacking)),
@@ -134,7 +141,10 @@ impl Record {
             }
             self.samples.extend(observation.samples);
         };
-        let outcome = testbed::embedded::run(plan, stop, &mut observe);
+        let outcome = match plan.testbed {
+            Testbed::Process => testbed::process::run(plan, stop, &mut observe),
+            _ => testbed::embedded::run(plan, stop, &mut observe),
+        };
         if let Some(failure) = self.failure.take() {
             return Err(failure.into());
         }

@@ -25,6 +25,9 @@ use format::summary::{
 use kronogen::trial::Record;
 use std::collections::BTreeMap;
 
+/// The reason under which packets are listed that the SUT's port did not take.
+const PORT_FULL: &str = "port_full";
+
 /// Confidence of the intervals.
 const CONFIDENCE: f64 = 0.95;
 
@@ -167,18 +170,23 @@ fn per_core(plan: &Plan, trials: &[Trial], samples: &[Sample]) -> Option<Estimat
     bootstrap::of_median(&values, CONFIDENCE, plan.seed).map(|interval| interval.estimate())
 }
 
-/// Mpps per SUT core that came back in each sampling window of the measured phase.
+/// Mpps per SUT core that came back in each sampling window of the measured phase. Of the drain,
+/// in which nothing is sent, and of the window in which it began nothing can be said.
 fn windows(plan: &Plan, samples: &[Sample], cores: f64) -> Vec<f64> {
     let measured = measured_phase(plan).map(|phase| phase.name.as_str());
-    let mut windows = BTreeMap::<u64, f64>::new();
+    let mut windows = BTreeMap::<u64, (f64, f64)>::new();
     for sample in samples {
         if sample.role == Role::Gen && Some(sample.phase.as_str()) == measured {
             // All rows of a window bear the same instant.
-            let window = (sample.t_s * 1e9).round() as u64;
-            *windows.entry(window).or_default() += sample.forwarded_pps / 1e6 / cores;
+            let window = windows.entry((sample.t_s * 1e9).round() as u64).or_default();
+            window.0 += sample.offered_pps;
+            window.1 += sample.forwarded_pps / 1e6 / cores;
         }
     }
-    windows.into_values().collect()
+    let sending = windows.into_values().filter(|(offered, _)| *offered > 0.0);
+    let mut windows: Vec<f64> = sending.map(|(_, mpps)| mpps).collect();
+    windows.pop();
+    windows
 }
 
 fn sut(plan: &Plan, outcome: &Outcome, trials: &[&PhaseOutcome], samples: &[Sample]) -> Sut {
@@ -241,6 +249,9 @@ impl Sums {
         }
         for (reason, count) in &core.drops {
             *self.drops.entry(reason.clone()).or_default() += count;
+        }
+        if core.refused > 0 {
+            *self.drops.entry(PORT_FULL.to_owned()).or_default() += core.refused;
         }
     }
 

@@ -100,8 +100,10 @@ impl View {
 
     fn progress(&self) -> Progress<'_> {
         let generators = || self.cores.values().filter(|core| core.role == Role::Gen);
-        let offered_mpps: f64 = generators().map(|core| core.offered_mpps).sum();
-        let forwarded_mpps: f64 = generators().map(|core| core.forwarded_mpps).sum();
+        // Not `sum`, which makes −0 of no core.
+        let sum = |rate: fn(&Core) -> f64| generators().fold(0.0, |sum, core| sum + rate(core));
+        let offered_mpps = sum(|core| core.offered_mpps);
+        let forwarded_mpps = sum(|core| core.forwarded_mpps);
         let worst =
             |latency: fn(&Core) -> Option<f64>| generators().filter_map(latency).reduce(f64::max);
         Progress {

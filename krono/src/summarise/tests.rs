@@ -119,7 +119,7 @@ fn a_throttled_generator_is_never_mistaken_for_a_slow_sut() {
     assert!(late.invalid_reasons[0].contains("generator was late"), "{:?}", late.invalid_reasons);
     // The same, but the port had no room: that is the SUT's doing.
     let waited = Record { room_limited: 990, ..record(1_000_000, 500_000, 500_000) };
-    let slow = summary_of("1Mpps", &[waited.clone()]);
+    let slow = summary_of("1Mpps", std::slice::from_ref(&waited));
     assert_eq!((slow.valid, slow.throughput.bound), (true, Some(Bound::Sut)));
     let at_max = summary_of("max", &[record(500_000, 500_000, 500_000)]);
     assert_eq!((at_max.valid, at_max.throughput.at_least), (true, true));

@@ -1,0 +1,299 @@
+//! `krono replay`: a capture through the SUT, in the capture's own time.
+//!
+//! One core of Krononat receives the frames of a pcap or pcapng file at the instants they were
+//! captured, so that timers run as they would have; what it sends can be written to another
+//! capture. It sees what the capture shows: taken on the inside of another NAT, replies are
+//! addressed to subscribers directly and are refused as foreign, since only the SUT's own external
+//! addresses lead back in.
+//!
+//! It measures nothing: see `krono run` for rates.
+
+mod address;
+
+use crate::cli::{self, Format};
+use crate::exit::{Answer, Refusal};
+use analysis::figure;
+use arrayvec::ArrayVec;
+use dataplane::burst::Burst;
+use dataplane::clock::Nanos;
+use dataplane::frame::Frame;
+use dataplane::identity::{Identity, Mac};
+use dataplane::port::Port;
+use dataplane::port::pcap::{CaptureError, Pcap, PcapCounts};
+use dataplane::wire::{self, Parsed, Transport};
+use dataplane::worker::{CoreId, ServerId};
+use krononat::config::{Config, CoreConfig, Kind, Timers};
+use krononat::pipeline::Pipeline;
+use krononat::verdict::Verdict;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+/// Connections the core has room for.
+const CONNECTIONS_MAX: u32 = 1 << 20;
+/// Capture time between two sweeps of the table: timers are honoured to within a second.
+const SWEEP_EVERY: Nanos = Nanos::SECOND;
+/// Sweeps of one gap in a capture; a connection is forgotten after at most 7,440 of them.
+const SWEEPS_MAX: u64 = 10_000;
+/// The core's own address: answers echo requests. Of a range for documentation (RFC 5737), so that
+/// no capture is likely to hold it.
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// Replays a capture.
+///
+/// # Errors
+/// [`Refusal::Usage`] for a file that is no capture, an output that exists, or addresses that do not
+/// fit; a failure to write otherwise.
+pub fn replay(args: &cli::Replay) -> anyhow::Result<Answer> {
+    let config = config(args)?;
+    let core = &config.cores[0];
+    let mut port = Pcap::open(&args.capture).map_err(refuse)?;
+    if let Some(out) = &args.out {
+        if out.exists() {
+            let text = format!("{}: exists; name a new file for --out", out.display());
+            return Err(Refusal::Usage(text).into());
+        }
+        port.record(out).map_err(refuse)?;
+    }
+    let pipeline = krononat::worker::pipeline(&config, core)?.promiscuous();
+    let mut replay = Replay::new(pipeline, args.verbose && args.format == Format::Text);
+    replay.run(&mut port);
+    let counts = port.finish().map_err(refuse)?;
+    let report = replay.report(core, counts);
+    Ok(Answer::good(match args.format {
+        Format::Text => replay.lines + &report.text(args.out.as_deref()),
+        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+    }))
+}
+
+fn refuse(error: CaptureError) -> anyhow::Error {
+    match error {
+        CaptureError::Write { .. } => error.into(),
+        other => Refusal::Usage(other.to_string()).into(),
+    }
+}
+
+/// One core with the addresses that were named, or that the capture suggests.
+fn config(args: &cli::Replay) -> Result<Config, Refusal> {
+    let subscribers = match &args.subscribers[..] {
+        [] => address::private_sources(&args.capture)?,
+        named => named.to_vec(),
+    };
+    let (external, port_block) = address::external(&subscribers, args.external)?;
+    let config = Config {
+        server: ServerId(0),
+        seed: 1,
+        kind: Kind::Krononat,
+        port_block,
+        connections_max: CONNECTIONS_MAX,
+        timers: Timers::default(),
+        cores: vec![CoreConfig {
+            core: CoreId(0),
+            cpu: None,
+            identity: Identity {
+                mac: Mac::of(1, 0, 0),
+                vlan: None,
+                ip: OWN,
+                asn: None,
+                gateway: Mac::of(9, 0, 0),
+            },
+            subscribers,
+            external,
+            ports: Vec::new(),
+        }],
+    };
+    config.check().map_err(|error| Refusal::Usage(error.to_string()))?;
+    Ok(config)
+}
+
+/// A core and what it made of the packets so far.
+struct Replay {
+    pipeline: Pipeline,
+    verbose: bool,
+    /// When the first packet was captured.
+    first: Option<Nanos>,
+    now: Nanos,
+    swept: Nanos,
+    received: u64,
+    forwarded: u64,
+    answered: u64,
+    dropped: BTreeMap<&'static str, u64>,
+    lines: String,
+}
+
+impl Replay {
+    fn new(pipeline: Pipeline, verbose: bool) -> Replay {
+        Replay {
+            pipeline,
+            verbose,
+            first: None,
+            now: Nanos(0),
+            swept: Nanos(0),
+            received: 0,
+            forwarded: 0,
+            answered: 0,
+            dropped: BTreeMap::new(),
+            lines: String::new(),
+        }
+    }
+
+    fn run(&mut self, port: &mut Pcap) {
+        while let Some(captured) = port.next_timestamp() {
+            let first = *self.first.get_or_insert(captured);
+            // Captures of several interfaces go back a little now and then; timers do not.
+            self.now = self.now.max(captured.since(first));
+            port.advance(captured);
+            self.sweep();
+            self.burst(port);
+        }
+    }
+
+    /// Ends what has expired since the last packet.
+    fn sweep(&mut self) {
+        let buckets = self.pipeline.connections().buckets();
+        for _ in 0..SWEEPS_MAX {
+            if self.now.since(self.swept) < SWEEP_EVERY {
+                return;
+            }
+            self.swept = self.swept + SWEEP_EVERY;
+            if self.pipeline.connections().is_empty() {
+                break;
+            }
+            self.pipeline.sweep(self.swept, buckets);
+        }
+        self.swept = self.now;
+    }
+
+    fn burst(&mut self, port: &mut Pcap) {
+        let (mut burst, mut send, mut free) = (Burst::new(), Burst::new(), Burst::new());
+        port.rx(&mut burst);
+        let before: Vec<String> = match self.verbose {
+            true => burst.iter().map(|frame| describe(frame.bytes())).collect(),
+            false => Vec::new(),
+        };
+        let mut verdicts = ArrayVec::new();
+        self.pipeline.process(&mut burst, self.now, &mut verdicts, &mut send, &mut free);
+        let mut sent = send.iter();
+        for (at, verdict) in verdicts.iter().enumerate() {
+            self.received += 1;
+            let leaves = if matches!(verdict, Verdict::Dropped(_)) { None } else { sent.next() };
+            let words = match verdict {
+                Verdict::Forwarded => {
+                    self.forwarded += 1;
+                    "forwarded as"
+                }
+                Verdict::Answered => {
+                    self.answered += 1;
+                    "answered by"
+                }
+                Verdict::Dropped(reason) => {
+                    *self.dropped.entry(reason.name()).or_default() += 1;
+                    reason.name()
+                }
+            };
+            if let Some(packet) = before.get(at) {
+                let (number, at_s) = (self.received, self.now.as_secs_f64());
+                let line = format!("{number:>7}  {at_s:>12.6}  {packet}  {words}");
+                let after = leaves.map(|frame| format!(" {}", describe(frame.bytes())));
+                let _ = writeln!(self.lines, "{line}{}", after.unwrap_or_default());
+            }
+        }
+        port.tx(&mut send);
+        port.free(&mut free);
+    }
+
+    fn report(&self, core: &CoreConfig, counts: PcapCounts) -> Report {
+        let connections = self.pipeline.connections();
+        Report {
+            schema: "krono.replay/1",
+            subscribers: core.subscribers.iter().map(ToString::to_string).collect(),
+            external: core.external.to_string(),
+            seconds: self.now.as_secs_f64(),
+            packets: self.received,
+            forwarded: self.forwarded,
+            answered: self.answered,
+            dropped: self.dropped.clone(),
+            oversized: counts.oversized,
+            truncated: counts.truncated,
+            connections_opened: connections.opened,
+            connections_held: connections.len() as u64,
+        }
+    }
+}
+
+/// What became of the packets.
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: &'static str,
+    subscribers: Vec<String>,
+    external: String,
+    /// From the first packet to the last.
+    seconds: f64,
+    packets: u64,
+    forwarded: u64,
+    answered: u64,
+    dropped: BTreeMap<&'static str, u64>,
+    /// Left out: longer than a buffer.
+    oversized: u64,
+    /// Filled up with zeros: the capture kept their first bytes only.
+    truncated: u64,
+    connections_opened: u64,
+    connections_held: u64,
+}
+
+impl Report {
+    fn text(&self, out: Option<&Path>) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "{name:<12}  {value}");
+        };
+        line("subscribers", self.subscribers.join(", "));
+        line("external", self.external.clone());
+        let seconds = figure::significant(self.seconds, 4);
+        line("packets", format!("{} in {seconds} s", figure::count(self.packets)));
+        line("forwarded", figure::count(self.forwarded));
+        line("answered", figure::count(self.answered));
+        line("dropped", figure::count(self.dropped.values().sum()));
+        for (reason, count) in &self.dropped {
+            line("", format!("{} {reason}", figure::count(*count)));
+        }
+        if self.oversized + self.truncated > 0 {
+            let [long, cut] = [self.oversized, self.truncated].map(figure::count);
+            line(
+                "capture",
+                format!("{long} packets too long, left out; {cut} cut off, zeros added"),
+            );
+        }
+        let [opened, held] = [self.connections_opened, self.connections_held].map(figure::count);
+        line("connections", format!("{opened} opened, {held} held at the end"));
+        if let Some(out) = out {
+            line("written", out.display().to_string());
+        }
+        text
+    }
+}
+
+/// A packet in a few words: `udp 10.0.0.1:5000 > 1.1.1.1:53`.
+fn describe(frame: &[u8]) -> String {
+    let bytes = frame.len();
+    let datagram = match wire::parse(frame) {
+        Ok(Parsed::Ipv4(datagram)) => datagram,
+        Ok(Parsed::Arp { .. }) => return format!("arp, {bytes} bytes"),
+        Ok(_) => return format!("other, {bytes} bytes"),
+        Err(_) => return format!("unreadable, {bytes} bytes"),
+    };
+    let (from, to) = (datagram.source, datagram.destination);
+    match datagram.transport {
+        Transport::Udp { source, destination, .. } => {
+            format!("udp {from}:{source} > {to}:{destination}")
+        }
+        Transport::Tcp { source, destination, .. } => {
+            format!("tcp {from}:{source} > {to}:{destination}")
+        }
+        Transport::Icmp { id, .. } => format!("icmp {from} > {to} id {id}"),
+        Transport::Fragment => format!("fragment {from} > {to}"),
+        Transport::Other => format!("protocol {} {from} > {to}", datagram.protocol),
+    }
+}
