@@ -1,8 +1,8 @@
 //! What a plan takes of the machine: CPUs and memory, part by part, and whether it is there.
 //!
 //! Estimates from the sizes of the records and the limits of the plan. They are upper bounds of
-//! what is resident, within some ten per cent: tables are sized in powers of two and touched whole at
-//! the start.
+//! what is resident, within some ten per cent: tables are sized in powers of two and touched whole
+//! at the start.
 
 use analysis::figure;
 use dataplane::port::link::{DEPTH, frames_per_lane};

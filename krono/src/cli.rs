@@ -12,8 +12,8 @@ use std::path::PathBuf;
     version = crate::host::VERSION_LINE,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Example:\n  krono doctor && krono run scenarios/imix.toml\n\nExit codes: 0 done or \
-                  criteria met, 1 criteria not met, 2 usage or invalid scenario, 3 the testbed \
+    after_help = "Example:\n  krono doctor && krono run scenarios/imix.toml\n\nExit codes: 0 done \
+                  or criteria met, 1 criteria not met, 2 usage or invalid scenario, 3 the testbed \
                   cannot run here, 4 measured but invalid, 5 failed on the way, 130 interrupted"
 )]
 pub struct Cli {

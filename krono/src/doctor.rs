@@ -1,7 +1,7 @@
 //! What on this host spoils a measurement, and the remedy for each.
 //!
-//! Looks and advises; it changes no setting, needs no privilege and takes half a second, in which it
-//! watches how much CPU time the hypervisor takes. A fact that the host hides is said to be hidden:
+//! Looks and advises; it changes no setting, needs no privilege and takes half a second, in which
+//! it watches how much CPU time the hypervisor takes. A fact that the host hides is said to be hidden:
 //! it may be fine or not. Only what makes every run impossible is a failure.
 
 mod cpu;

@@ -66,6 +66,17 @@ pub fn of_error(error: &anyhow::Error) -> Exit {
     }
 }
 
+/// An error with its causes in one text; a cause that the text already names is not said twice.
+pub fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        match (text.is_empty(), text.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => text,
+            (false, false) => format!("{text}: {cause}"),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +89,16 @@ mod tests {
         assert_eq!(refused(Refusal::CannotRun("c".into())).code(), 3);
         let full = std::fs::read("/nonexistent").context("reading").expect_err("no such file");
         assert_eq!(of_error(&full).code(), 5);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || std::io::Error::other("disk on fire");
+        let named = anyhow::Error::new(cause()).context("r/a.csv: disk on fire; flee");
+        assert_eq!(message(&named), "r/a.csv: disk on fire; flee");
+        assert_eq!(
+            message(&anyhow::Error::new(cause()).context("writing")),
+            "writing: disk on fire"
+        );
     }
 }

@@ -18,8 +18,8 @@ pub const VERSION_LINE: &str = match GIT {
 /// Smallest page, in bytes. Every architecture DPDK and this crate run on in practice has it.
 const PAGE_BYTES: u64 = 4096;
 
-/// The fingerprint of `machine`. The frequency of the time-stamp counter is the caller's to give: it
-/// takes a calibration of some 20 ms.
+/// The fingerprint of `machine`. The frequency of the time-stamp counter is the caller's to give,
+/// since it takes a calibration of some 20 ms.
 pub fn fingerprint(machine: &Machine, tsc_hz: Option<u64>) -> Host {
     let cores = u32::try_from(cpus_allowed().len()).ok().filter(|&cores| cores > 0);
     let huge = machine.huge_pages().into_iter().map(|pages| pages.size_bytes);

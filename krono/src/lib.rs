@@ -1,8 +1,8 @@
 //! The `krono` command as a library: what `main` calls and tests reach.
 //!
 //! A command is a function from its arguments to an [`exit::Answer`]: text for stdout and an exit
-//! code. [`cli`] says what may be asked, [`scenario`] reads what is to be run, [`capacity`] compares
-//! it with the machine, the testbeds run it and [`rundir`] keeps what they found. This is the only
+//! code. [`cli`] says what may be asked, [`scenario`] reads what is to be run, [`capacity`]
+//! compares it with the machine, the testbeds run it and [`rundir`] keeps what they found. This is the only
 //! crate that knows both the generator and the system under test.
 //!
 //! It moves no packet itself, decides nothing about the figures (that is written down in

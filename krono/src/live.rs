@@ -2,8 +2,8 @@
 //!
 //! On a terminal a few lines on stderr that renew themselves five times a second; elsewhere one
 //! plain line per second; with `--format jsonl` one JSON object per second on stdout. All show the
-//! same [`view::View`], summed from the samples since the last time. Nothing here is kept or judged,
-//! and a stream that nobody reads any more is no reason to stop a run.
+//! same [`view::View`], summed from the samples since the last time. Nothing here is kept or
+//! judged, and a stream that nobody reads any more is no reason to stop a run.
 
 mod view;
 

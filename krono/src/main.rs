@@ -19,7 +19,8 @@ fn main() -> ExitCode {
             answer.exit
         }
         Err(error) => {
-            complain(&format!("{} {error:#}", Colour::Red.paint("error:", colour_stderr())));
+            let label = Colour::Red.paint("error:", term::colour(&io::stderr()));
+            complain(&format!("{label} {}", exit::message(&error)));
             exit::of_error(&error)
         }
     };
@@ -49,8 +50,4 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
 /// A line on stderr, if anybody listens.
 fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
-}
-
-fn colour_stderr() -> bool {
-    term::colour(&io::stderr())
 }

@@ -44,8 +44,8 @@ const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Replays a capture.
 ///
 /// # Errors
-/// [`Refusal::Usage`] for a file that is no capture, an output that exists, or addresses that do not
-/// fit; a failure to write otherwise.
+/// [`Refusal::Usage`] for a file that is no capture, an output that exists, or addresses that do
+/// not fit; a failure to write otherwise.
 pub fn replay(args: &cli::Replay) -> anyhow::Result<Answer> {
     let config = config(args)?;
     let core = &config.cores[0];

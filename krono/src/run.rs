@@ -32,8 +32,8 @@ const RESULTS: &str = "results";
 /// Runs a scenario and keeps what it found.
 ///
 /// # Errors
-/// [`Refusal::Usage`] and [`Refusal::CannotRun`] with nothing written; anything else is a failure on
-/// the way, after which the run directory holds what was measured.
+/// [`Refusal::Usage`] and [`Refusal::CannotRun`] with nothing written; anything else is a failure
+/// on the way, after which the run directory holds what was measured.
 pub fn run(args: &cli::Run) -> anyhow::Result<Answer> {
     let loaded = scenario::load(&args.scenario)?;
     let machine = Machine::this();
@@ -86,7 +86,7 @@ fn directory(
     plan: &Plan,
     host: &Host,
     started: &Started,
-) -> anyhow::Result<RunDir> {
+) -> Result<RunDir, Refusal> {
     let made = match out {
         Some(path) => RunDir::named(path),
         None => {
@@ -95,10 +95,7 @@ fn directory(
             RunDir::dated(Path::new(RESULTS), &date, &plan.scenario, host)
         }
     };
-    made.map_err(|error: RunDirError| match error.is_usage() {
-        true => Refusal::Usage(error.to_string()).into(),
-        false => error.into(),
-    })
+    made.map_err(|error| Refusal::Usage(error.to_string()))
 }
 
 fn live(args: &cli::Run) -> Live {

@@ -49,11 +49,6 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 impl RunDirError {
-    /// Whether the user named a directory that cannot be taken, so that nothing was written.
-    pub fn is_usage(&self) -> bool {
-        !matches!(self, RunDirError::Io { .. })
-    }
-
     fn io(path: &Path, source: io::Error) -> RunDirError {
         RunDirError::Io { path: path.to_owned(), source }
     }
@@ -227,9 +222,9 @@ mod tests {
         let again = RunDir::named(&path).expect("an empty directory");
         again.write("host.json", b"{}").expect("written");
         let error = RunDir::named(&path).expect_err("taken");
-        assert!(error.is_usage() && error.to_string().contains("not empty"), "{error}");
+        assert!(error.to_string().contains("not empty"), "{error}");
         let error = RunDir::named(&path.join("host.json")).expect_err("a file");
-        assert!(error.is_usage() && error.to_string().contains("no directory"), "{error}");
+        assert!(error.to_string().contains("no directory"), "{error}");
     }
 
     #[test]
@@ -249,7 +244,6 @@ mod tests {
         let error = RunDirError::io(Path::new("r/samples.csv"), ErrorKind::StorageFull.into());
         let text = error.to_string();
         assert!(text.starts_with("r/samples.csv: ") && text.contains("--out"), "{text}");
-        assert!(!error.is_usage());
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
     summary.pass = summary.judge(&plan.pass);
     let doubts = analysis::warn::warnings(&summary, samples);
     summary.warnings.extend(doubts);
+    // What bears on a figure comes before the figures that are not there.
+    summary.warnings.sort_by_key(|warning| warning.kind == "unavailable");
     summary
 }
 
@@ -149,8 +151,8 @@ fn throughput(plan: &Plan, trials: &[&PhaseOutcome], samples: &[Sample]) -> Thro
     }
 }
 
-/// Forwarded Mpps per SUT core: the median of trials, with the interval of their bootstrap. A single
-/// trial is its own value, with the interval of its sampling windows.
+/// Forwarded Mpps per SUT core: the median of trials, with the interval of their bootstrap. One
+/// trial alone is its own value, with the interval of its sampling windows.
 fn per_core(plan: &Plan, trials: &[Trial], samples: &[Sample]) -> Option<Estimate> {
     let cores = f64::from(plan.topology.suts());
     let values: Vec<f64> = trials.iter().map(|trial| trial.forwarded_mpps / cores).collect();

@@ -196,6 +196,9 @@ fn a_directory_that_is_taken_is_left_alone() {
     assert_exit(&output, 2);
     assert!(stderr(&output).contains("not empty"), "{}", stderr(&output));
     assert_eq!(fs::read_dir(folder.path().join("out")).expect("listed").count(), 1);
+    let impossible = krono(folder.path(), &["run", "steady.toml", "--out", "steady.toml/out"]);
+    assert_exit(&impossible, 2);
+    assert!(stderr(&impossible).contains("no directory"), "{}", stderr(&impossible));
 }
 
 /// Processors this process may use; a run needs two.

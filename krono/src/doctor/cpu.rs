@@ -45,7 +45,7 @@ fn cpus(allowed: usize, quota: Option<f64>) -> Finding {
         0 | 1 => Finding::fail(
             name,
             format!(
-                "{allowed} CPU for this process; a run needs 2, one for the generator and one for the SUT"
+                "{allowed} CPU for this process; a run needs 2, one for the generator, one for the SUT"
             ),
             more,
         ),
@@ -79,7 +79,7 @@ fn smt(active: Option<bool>) -> Finding {
         Some(true) => Finding::warn(
             name,
             "pairs of CPUs share a core: two busy neighbours take 20 to 40 % from each other",
-            "echo off > /sys/devices/system/cpu/smt/control, or pin with taskset to one CPU of each pair",
+            "echo off > /sys/devices/system/cpu/smt/control, or taskset to one CPU of each pair",
         ),
         None => Finding::warn(
             name,

@@ -50,8 +50,8 @@ pub(super) fn private_sources(capture: &Path) -> Result<Vec<Ipv4Net>, Refusal> {
     }
     cover(&sources).ok_or_else(|| {
         Refusal::Usage(format!(
-            "{}: {} private addresses lie in more than {RANGES_MAX} prefixes of /{PREFIX_MIN}; name \
-             the subscribers with --subscriber NET",
+            "{}: {} private addresses lie in more than {RANGES_MAX} prefixes of /{PREFIX_MIN}; \
+             name the subscribers with --subscriber NET",
             capture.display(),
             sources.len()
         ))

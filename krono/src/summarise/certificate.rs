@@ -9,10 +9,11 @@
 //!   room: what the SUT pushes back is the SUT's doing, the rest the generator's.
 //!
 //! With `rate = "max"` there is no plan to miss. The rate is then bound by whoever was waited for:
-//! the port said before nearly every batch that it has no room (SUT), or it did not (generator).
+//! the port said before nearly every batch that it has no room, or refused packets (SUT), or it did
+//! not (generator).
 
 use super::seconds;
-use crate::testbed::{Outcome, PhaseOutcome};
+use crate::testbed::{Outcome, PhaseOutcome, SutCore};
 use analysis::figure;
 use format::plan::{Plan, Rate, SutKind, Topology};
 use format::summary::{Bound, Certificate, Summary, Warning};
@@ -24,6 +25,10 @@ const LATE_SEND_SHARE_MAX: f64 = 0.01;
 const OFFERED_SHARE_MIN: f64 = 0.99;
 /// Share of batches that had to wait for room from which the network is what was waited for.
 const ROOM_LIMITED_MIN: f64 = 0.5;
+/// Share of packets refused by the port from which the network is what was waited for.
+const REFUSED_SHARE_MAX: f64 = 0.01;
+/// Share of the time a core is busy that limits the rate by its own speed.
+const BUSY_SHARE_MIN: f64 = 0.8;
 /// Share of packets lost from which a SUT does not keep up with a planned rate: PDR of FD.io CSIT.
 const LOSS_SHARE_MAX: f64 = 0.005;
 
@@ -57,9 +62,13 @@ impl Load {
         load
     }
 
-    /// Whether the generator had to wait for the network.
+    /// Whether the generator had to wait for the network. A port that cannot say what room it has
+    /// refuses packets instead; only at the highest rate is every unsent packet such a one.
     fn waited(&self) -> bool {
-        self.batches > 0 && self.room_limited as f64 / self.batches as f64 >= ROOM_LIMITED_MIN
+        let share = |part: u64, all: u64| if all > 0 { part as f64 / all as f64 } else { 0.0 };
+        let refused = share(self.ledger.unsent, self.ledger.planned) > REFUSED_SHARE_MAX;
+        share(self.room_limited, self.batches) >= ROOM_LIMITED_MIN
+            || (self.rate == Rate::Max && refused)
     }
 
     /// Data sent ÷ data planned at this rate; `None` without a planned rate.
@@ -172,11 +181,30 @@ pub(super) fn warnings(
     some("stray", None, all.stray, "packets came for connections that were over.");
     some("other-trial", None, all.other_trial, "packets of one phase came in another.");
     some("foreign", None, all.foreign, "frames came that no generator sent.");
+    warnings.extend(idle_sut(load, trials));
     let cut = trials.iter().flat_map(|trial| &trial.generators).any(|record| record.interrupted);
     if cut && !outcome.interrupted {
         warnings.push(Warning::new("cut-short", "A trial was cut short without being asked to."));
     }
     warnings
+}
+
+/// A SUT that limited the rate and was not busy was itself kept from working.
+fn idle_sut(load: &Load, trials: &[&PhaseOutcome]) -> Option<Warning> {
+    let cores = trials.iter().flat_map(|trial| &trial.sut);
+    let share = |core: &SutCore| core.busy_ns as f64 / (core.busy_ns + core.idle_ns).max(1) as f64;
+    let busiest = cores.map(share).reduce(f64::max)?;
+    let bound = load.bound(trials) == Some(Bound::Sut);
+    (bound && busiest < BUSY_SHARE_MIN).then(|| {
+        let message = format!(
+            "The SUT was the limit, but its busiest core moved packets in {} of the time only: other \
+             work had its CPU, or packets came in lumps. Remedy: give each core a CPU of its own, see \
+             `krono doctor`.",
+            figure::percent(busiest)
+        );
+        let field = Some("throughput.bound".to_owned());
+        Warning { field, ..Warning::new("idle-sut", message) }
+    })
 }
 
 /// Why the run is invalid, one sentence each.

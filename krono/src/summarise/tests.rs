@@ -121,9 +121,13 @@ fn a_throttled_generator_is_never_mistaken_for_a_slow_sut() {
     let waited = Record { room_limited: 990, ..record(1_000_000, 500_000, 500_000) };
     let slow = summary_of("1Mpps", std::slice::from_ref(&waited));
     assert_eq!((slow.valid, slow.throughput.bound), (true, Some(Bound::Sut)));
+    let idle = slow.warnings.iter().find(|warning| warning.kind == "idle-sut");
+    assert!(idle.is_some_and(|warning| warning.message.contains("60 %")), "{:?}", slow.warnings);
     let at_max = summary_of("max", &[record(500_000, 500_000, 500_000)]);
     assert_eq!((at_max.valid, at_max.throughput.at_least), (true, true));
     assert_eq!(at_max.throughput.bound, Some(Bound::Generator));
+    let refused = summary_of("max", &[record(1_000_000, 900_000, 900_000)]);
+    assert_eq!(refused.throughput.bound, Some(Bound::Sut));
     let at_max = summary_of("max", &[Record { room_limited: 990, ..waited }]);
     assert_eq!((at_max.throughput.bound, at_max.throughput.at_least), (Some(Bound::Sut), false));
 }
@@ -147,6 +151,8 @@ fn trials_have_a_median_and_a_range() {
     let estimate = summary.throughput.mpps_per_core.expect("three trials");
     assert_eq!((estimate.value, estimate.low, estimate.high), (1.0, Some(0.9), Some(1.1)));
     assert_eq!(summary.throughput.trials.len(), 3);
+    let sorted = summary.warnings.is_sorted_by_key(|warning| warning.kind == "unavailable");
+    assert!(sorted && summary.warnings.len() > 2, "{:?}", summary.warnings);
 }
 
 #[test]
