@@ -355,6 +355,7 @@ mod tests {
         let last = receivers.each_mut().map(|port| {
             let mut burst = Burst::new();
             port.rx(&mut burst);
+            port.rx(&mut burst);
             let got =
                 burst.iter().map(|frame| (frame.head()[5], frame.head()[33])).collect::<Vec<_>>();
             port.free(&mut burst);

@@ -42,6 +42,8 @@ pub struct Link<'a> {
     pool: Vec<Handle<'a>>,
     lanes: Vec<Lane<'a>>,
     turn: usize,
+    /// Frames taken from the rings whose header lines are on their way here.
+    staged: Burst<Handle<'a>>,
     stats: PortStats,
 }
 
@@ -72,7 +74,14 @@ impl<'a> Network<'a> {
                     buffer.owner = id;
                     pool.push(buffer);
                 }
-                Link { id, pool, lanes: Vec::new(), turn: 0, stats: PortStats::default() }
+                Link {
+                    id,
+                    pool,
+                    lanes: Vec::new(),
+                    turn: 0,
+                    staged: Burst::new(),
+                    stats: PortStats::default(),
+                }
             })
             .collect();
         Network { ports, frames, depth }
@@ -145,11 +154,10 @@ impl<'a> Link<'a> {
 }
 
 impl<'a> Lane<'a> {
-    /// Takes what has arrived and asks for the header lines of what comes after it: the other core
-    /// has dirtied them, and a burst of transfers costs little more than one.
+    /// Takes what has arrived and asks for its header lines.
     fn receive(&mut self, into: &mut Burst<Handle<'a>>) {
         let want = into.remaining_capacity();
-        let chunk = match self.rx.read_chunk(2 * BURST) {
+        let chunk = match self.rx.read_chunk(want) {
             Ok(chunk) => chunk,
             Err(ChunkError::TooFewSlots(0)) => return,
             Err(ChunkError::TooFewSlots(ready)) => match self.rx.read_chunk(ready) {
@@ -157,11 +165,10 @@ impl<'a> Lane<'a> {
                 Err(_) => return,
             },
         };
-        let (front, wrapped) = chunk.as_slices();
-        for frame in front.iter().chain(wrapped).skip(want) {
-            cpu::prefetch_write(&**frame);
+        for frame in chunk {
+            cpu::prefetch_write(&*frame);
+            into.push(frame);
         }
-        into.extend(chunk.into_iter().take(want));
     }
 
     fn send(&mut self, burst: &mut Burst<Handle<'a>>) -> usize {
@@ -179,17 +186,21 @@ impl<'a> Lane<'a> {
 impl<'a> Port for Link<'a> {
     type Frame = Handle<'a>;
 
+    /// Hands out the frames that the call before has taken from the rings, and takes the next: the
+    /// other core has dirtied their header lines, and while one burst is worked on those of the
+    /// next come over. Costs a frame one step of latency.
     #[inline]
     fn rx(&mut self, into: &mut Burst<Handle<'a>>) {
-        let before = into.len();
+        let count = self.staged.len().min(into.remaining_capacity());
+        into.extend(self.staged.drain(..count));
+        self.stats.received += count as u64;
         for _ in 0..self.lanes.len() {
-            self.turn = if self.turn + 1 < self.lanes.len() { self.turn + 1 } else { 0 };
-            self.lanes[self.turn].receive(into);
-            if into.is_full() {
+            if self.staged.is_full() {
                 break;
             }
+            self.turn = if self.turn + 1 < self.lanes.len() { self.turn + 1 } else { 0 };
+            self.lanes[self.turn].receive(&mut self.staged);
         }
-        self.stats.received += (into.len() - before) as u64;
     }
 
     #[inline]
@@ -276,6 +287,7 @@ mod tests {
 
     fn received(port: &mut Link<'_>) -> Vec<u8> {
         let mut burst = Burst::new();
+        port.rx(&mut burst);
         port.rx(&mut burst);
         let numbers = burst.iter().map(|frame| frame.head()[0]).collect();
         port.free(&mut burst);
