@@ -52,7 +52,8 @@ pub trait Port {
     /// Gives frames back to the pool they came from and leaves the burst empty.
     fn free(&mut self, burst: &mut Burst<Self::Frame>);
 
-    /// How many frames `tx` is sure to accept now; `usize::MAX` where the port cannot know.
+    /// How many frames `alloc` is sure to provide and `tx` to accept now, at least up to 128;
+    /// `usize::MAX` where the port cannot know.
     fn room(&mut self) -> usize;
 
     /// What the port has done.

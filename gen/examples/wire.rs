@@ -37,6 +37,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64) -> Config {
         deadline_ns: 10_000_000,
         drain_ns: 50_000_000,
         batch,
+        window: 1024,
         retry_ns: 100_000_000,
         attempts: 5,
         linger_ns: 100_000_000,

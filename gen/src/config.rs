@@ -41,6 +41,10 @@ pub struct Config {
     /// cycles.
     #[serde(default = "Config::batch_default")]
     pub batch: usize,
+    /// Most packets under way at rate `max`, at least twice the batch. A port that cannot tell its
+    /// room must hold as many.
+    #[serde(default = "Config::window_default")]
+    pub window: u32,
     /// Time after which an opening that did not complete is tried again, in ns.
     #[serde(default = "Config::retry_ns_default")]
     pub retry_ns: u64,
@@ -161,6 +165,9 @@ impl Config {
     fn batch_default() -> usize {
         32
     }
+    fn window_default() -> u32 {
+        1024
+    }
     fn retry_ns_default() -> u64 {
         100_000_000
     }
@@ -185,6 +192,8 @@ impl Config {
         require(share(self.udp_share), "udp_share", self.udp_share, "a share from 0 to 1")?;
         let batch = (1..=BATCH_MAX).contains(&self.batch);
         require(batch, "batch", self.batch, "1 to 128 frames")?;
+        let window = self.window as usize >= 2 * self.batch;
+        require(window, "window", self.window, "at least twice the batch")?;
         let oldest = 4_000_000_000;
         let waits = self.deadline_ns <= self.drain_ns && self.drain_ns <= oldest;
         require(waits, "drain_ns", self.drain_ns, "at least deadline_ns and at most 4 s")?;
@@ -298,6 +307,7 @@ pub(crate) mod tests {
             deadline_ns: 1_000_000,
             drain_ns: 10_000_000,
             batch: 32,
+            window: 1024,
             retry_ns: 100_000_000,
             attempts: 5,
             linger_ns: 100_000_000,

@@ -130,6 +130,12 @@ impl Flow {
         self.sent[direction as usize]
     }
 
+    /// The outer address and port as learnt; zero before.
+    #[inline]
+    pub fn learnt(&self) -> (u32, u16) {
+        (self.outer_address, self.outer_port)
+    }
+
     /// Address and port outside, once learnt.
     #[inline]
     pub fn outer(&self) -> Option<(u32, u16)> {
@@ -145,6 +151,20 @@ impl Flow {
             return port != 0;
         }
         self.outer_address == address && self.outer_port == port
+    }
+
+    /// Books an arrival that is newer than all before; `false`, and nothing booked, for any other.
+    #[inline]
+    pub fn arrive_newest(&mut self, direction: Direction, sequence: u32) -> bool {
+        let (newest, seen) =
+            (&mut self.newest[direction as usize], &mut self.seen[direction as usize]);
+        let ahead = sequence.wrapping_sub(*newest);
+        let is_newest = ahead.wrapping_sub(1) < WINDOW - 1;
+        if is_newest {
+            *seen = *seen << ahead | 1;
+            *newest = sequence;
+        }
+        is_newest
     }
 
     /// Notes an arrival.

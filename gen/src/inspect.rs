@@ -62,6 +62,8 @@ pub struct Probe {
 #[derive(Clone, Debug)]
 pub struct Inspector {
     mac: [u8; 6],
+    /// The same as a number.
+    station: u64,
     source: Source,
     server_first: u32,
     server_mask: u32,
@@ -101,6 +103,26 @@ fn native_sum<const N: usize>(head: &[u8; HEAD], at: usize) -> u64 {
     rest.chunks_exact(2).fold(sum, |sum, two| sum + u64::from(u16::from_ne_bytes([two[0], two[1]])))
 }
 
+#[inline]
+fn native_at(head: &[u8; HEAD], at: usize) -> u64 {
+    u64::from_ne_bytes(get(head, at))
+}
+
+#[inline]
+fn native32_at(head: &[u8; HEAD], at: usize) -> u64 {
+    u64::from(u32::from_ne_bytes(get(head, at)))
+}
+
+/// Ones' complement sum of native words, in 33 bits.
+#[inline]
+fn carried<const N: usize>(words: [u64; N]) -> u64 {
+    let sum = words.into_iter().fold(0u64, |sum, word| {
+        let (sum, carry) = sum.overflowing_add(word);
+        sum + u64::from(carry)
+    });
+    (sum >> 32) + (sum & 0xffff_ffff)
+}
+
 /// Protocol and length of the pseudo-header, to be added to a native sum.
 #[inline]
 fn pseudo(protocol: u8, length: u16) -> u64 {
@@ -135,8 +157,10 @@ pub fn glimpse(head: &[u8; HEAD]) -> Glimpse {
 impl Inspector {
     /// For frames that come back to `core`.
     pub fn new(core: &CoreConfig, source: Source, mix: Mix) -> Inspector {
+        let [a, b, c, d, e, f] = core.identity.mac.0;
         Inspector {
             mac: core.identity.mac.0,
+            station: u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
             source,
             server_first: u32::from(core.servers.network()),
             server_mask: u32::from(core.servers.netmask()),
@@ -258,6 +282,61 @@ impl Inspector {
             age: Some(age(now, stamp.planned, TCP_TIME_BITS)),
             ends,
         })
+    }
+
+    /// Whether a frame of `length` bytes is, in every bit that a router leaves alone, the data packet
+    /// of connection `id` that it seems to be: of this trial and core, from and to `ends`, intact.
+    /// Returns the low bits of its sequence number and its age in ticks.
+    ///
+    /// This is [`Inspector::inspect`] for nearly every packet of an established connection, as one
+    /// comparison without branches: 100 instead of 300 instructions. `None` says nothing of the
+    /// frame; it must be inspected.
+    #[inline]
+    pub fn recognise<const UDP: bool, const DOWN: bool>(
+        &self,
+        head: &[u8; HEAD],
+        length: usize,
+        trial: TrialId,
+        id: ConnectionId,
+        ends: Ends,
+        now: u64,
+    ) -> Option<(u32, u64)> {
+        let total = length.wrapping_sub(ETHERNET) as u64;
+        let protocol = if UDP { PROTOCOL_UDP } else { PROTOCOL_TCP };
+        let addresses = u64::from(ends.source) << 32 | u64::from(ends.destination);
+        let ports = u32::from(ends.source_port) << 16 | u32::from(ends.destination_port);
+        let mut differs = u64_at(head, 0) >> 16 ^ self.station;
+        differs |= u64_at(head, 12) ^ (0x0800_4500 << 32 | total << 16);
+        differs |= u64::from(u32_at(head, 20) & 0xffff_00ff ^ (0x4000_0000 | u32::from(protocol)));
+        differs |= u64_at(head, 26) ^ addresses;
+        differs |= u64::from(u32_at(head, 34) ^ ports);
+        let network = carried([native_at(head, 14), native_at(head, 22), native32_at(head, 30)]);
+        differs |= u64::from(fold(network)) ^ 0xffff;
+        let segment = (total as u16).wrapping_sub(IPV4 as u16);
+        let covered = [26, 34, 42, 50].map(|at| native_at(head, at));
+        let transport = carried(covered) + pseudo(protocol, segment);
+        let (sequence, age, mismatch) = if UDP {
+            let (a, b) = (u64_at(head, 42), u64_at(head, 50));
+            let tail = u64::from(u16_at(head, 58));
+            let (sequence, planned, mismatch) = UdpStamp::recognise(a, b, trial, self.source);
+            let mismatch = mismatch | tail | u64::from(u16_at(head, 38) ^ segment);
+            (sequence, age(now, planned, UDP_TIME_BITS), mismatch)
+        } else {
+            let direction = if DOWN { Direction::Down } else { Direction::Up };
+            let numbers = Segment::Data(direction).numbers(id, self.source);
+            let stamp = u64_at(head, 52);
+            let (sequence, planned, mismatch) =
+                TcpStamp::recognise(stamp, numbers.seq, numbers.ack);
+            let seq_ack = u64::from(numbers.seq) << 32 | u64::from(numbers.ack);
+            // Data offset and flags, and of the window the trial; its sequence bits are the stamp's.
+            let wanted = 0x5000_8000 | u32::from(numbers.flags) << 16 | u32::from(trial.0);
+            let flags = u64::from(u32_at(head, 46) & 0xffff_80ff ^ wanted);
+            let mismatch = mismatch | u64_at(head, 38) ^ seq_ack | flags;
+            (sequence, age(now, planned, TCP_TIME_BITS), mismatch)
+        };
+        let rest = if UDP { 0 } else { u64::from(u16::from_ne_bytes(get(head, 58))) };
+        differs |= mismatch | (u64::from(fold(transport + rest)) ^ 0xffff);
+        (differs == 0 && self.mix.is_known(length as u16)).then_some((sequence, age))
     }
 
     #[inline]

@@ -142,6 +142,16 @@ impl UdpStamp {
         })
     }
 
+    /// Sequence and planned instant of a stamp that should be of `trial` and `source`, whose
+    /// identifier and direction are taken as they are; the last value is zero if it is, and intact.
+    #[inline]
+    pub fn recognise(a: u64, b: u64, trial: TrialId, source: Source) -> (u32, u64, u64) {
+        let wanted = u64::from(trial.0) << 12 | u64::from(source.0);
+        let mismatch = a >> 44 ^ wanted | check(a, b) ^ b & 0xff;
+        let sequence = (a as u32 & 0x7fff) << 16 | (b >> 48) as u32;
+        (sequence, b >> 8 & ((1 << UDP_TIME_BITS) - 1), mismatch)
+    }
+
     /// The connection alone, from the stamp's first number, unchecked: to prefetch its record.
     #[inline]
     pub fn id(a: u64) -> ConnectionId {
@@ -165,6 +175,16 @@ impl TcpStamp {
         let body = (u64::from(self.sequence) & 0x3fff) << 34
             | (self.planned & ((1 << TCP_TIME_BITS) - 1)) << 8;
         body | check(u64::from(seq) << 32 | u64::from(ack), body)
+    }
+
+    /// Sequence and planned instant of a stamp in a segment with these numbers; the last value is
+    /// zero if it is intact.
+    #[inline]
+    pub fn recognise(stamp: u64, seq: u32, ack: u32) -> (u32, u64, u64) {
+        let numbers = u64::from(seq) << 32 | u64::from(ack);
+        let mismatch = check(numbers, stamp) ^ stamp & 0xff | stamp >> 48;
+        let (sequence, planned) = ((stamp >> 34) as u32 & 0x3fff, stamp >> 8);
+        (sequence, planned & ((1 << TCP_TIME_BITS) - 1), mismatch)
     }
 
     /// Reads a stamp; `None` where its check does not hold.

@@ -25,7 +25,7 @@ use crate::template::{self, Ends, Hop};
 use crate::trial::{Record, Trial};
 use crate::tuple::{ConnectionId, Tuple, Tuples};
 use churn::Retry;
-use data::Picks;
+use data::{Picks, Window};
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::frame::{FCS, HEAD, SHORTEST};
@@ -63,6 +63,7 @@ pub struct Generator<P: Port> {
     rng: Xoshiro256PlusPlus,
     mix: Mix,
     picks: Picks,
+    window: Window,
     retry: Retry,
     lingering: Ages,
     opening: Pacer,
@@ -90,6 +91,7 @@ struct Plan {
     core: CoreConfig,
     phases: Vec<Phase>,
     batch: usize,
+    window: u64,
     deadline: Nanos,
     drain: Nanos,
     /// Data goes up where 32 drawn bits are below this.
@@ -171,6 +173,7 @@ impl<P: Port> Generator<P> {
             core: core.clone(),
             phases: config.phases.clone(),
             batch: config.batch,
+            window: u64::from(config.window),
             deadline: Nanos(config.deadline_ns),
             drain: Nanos(config.drain_ns),
             up_below: (config.up_share * (1u64 << 32) as f64) as u64,
@@ -183,6 +186,7 @@ impl<P: Port> Generator<P> {
             rng,
             mix,
             picks: Picks::default(),
+            window: Window::default(),
             retry: Retry::new(Nanos(config.retry_ns), config.attempts),
             lingering: Ages::new(Nanos(config.linger_ns)),
             opening: idle.clone(),
@@ -237,6 +241,7 @@ impl<P: Port> Generator<P> {
         let pps = if let Rate::Pps(pps) = rate { pps } else { 0.0 };
         self.sending = Pacer::new(start, pps, self.rng.next_u64());
         self.picks = Picks::default();
+        self.window = Window::default();
         self.sender.trial = TrialId(u8::try_from(phase + 1).expect("at most 255 phases"));
         self.phase = phase;
         self.stage = Stage::Ready;

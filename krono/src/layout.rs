@@ -141,6 +141,7 @@ impl<'a> Layout<'a> {
             deadline_ns: plan.traffic.deadline_ns,
             drain_ns: plan.traffic.drain_ns,
             batch: plan.traffic.batch as usize,
+            window: 1024,
             retry_ns: 100_000_000,
             attempts: 5,
             linger_ns: 100_000_000,

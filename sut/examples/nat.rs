@@ -1,7 +1,7 @@
 //! What the NAT step costs: parse, look up, translate, for a uniformly random connection per packet,
 //! half of the packets in each direction, headers already in the first-level cache.
 //!
-//! `cargo run --release -p krononat --example nat -- [connections]`
+//! `cargo run --release -p krononat --example nat -- [connections] [bursts]`
 
 use arrayvec::ArrayVec;
 use dataplane::burst::{BURST, Burst};
@@ -22,7 +22,9 @@ const ROUNDS: usize = 9;
 const BURSTS: usize = 100_000;
 
 fn main() {
-    let wanted = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_032_192);
+    let argument = |at| std::env::args().nth(at).and_then(|text| text.parse::<u32>().ok());
+    let wanted = argument(1).unwrap_or(1_032_192);
+    let bursts = argument(2).map_or(BURSTS, |count| count as usize);
     let subscribers = u32::div_ceil(wanted, PER_SUBSCRIBER).next_power_of_two();
     let connections = wanted.min(subscribers * PER_SUBSCRIBER);
     let (config, mac) = config(subscribers, connections);
@@ -60,7 +62,7 @@ fn main() {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let mut spent = 0;
-        for _ in 0..BURSTS {
+        for _ in 0..bursts {
             let mut burst: Burst<_> = frames.drain(..).collect();
             for frame in &mut burst {
                 let bits = random.next_u64();
@@ -76,7 +78,7 @@ fn main() {
             spent += cpu::cycles() - start;
         }
         assert!(free.is_empty(), "a packet was dropped");
-        rounds.push(spent as f64 / (BURSTS * BURST) as f64);
+        rounds.push(spent as f64 / (bursts * BURST) as f64);
     }
     rounds.sort_by(f64::total_cmp);
     let (least, median, most) = (rounds[0], rounds[ROUNDS / 2], rounds[ROUNDS - 1]);

@@ -24,10 +24,15 @@ pub const fn frames_per_lane(depth: usize) -> usize {
     2 * depth + 16 * BURST
 }
 
+/// Room that nobody asks more than at a time.
+const ROOM_ENOUGH: usize = 4 * BURST;
+
 type Handle<'a> = &'a mut Buffer;
 
 struct Lane<'a> {
     peer: u16,
+    /// Room in `tx` as last known: there may be more.
+    room: usize,
     tx: Producer<Handle<'a>>,
     rx: Consumer<Handle<'a>>,
     /// Frames of the peer's pool on their way home.
@@ -109,7 +114,7 @@ impl<'a> Network<'a> {
         give_back: Producer<Handle<'a>>,
         returned: Consumer<Handle<'a>>,
     ) {
-        let lane = Lane { peer: peer as u16, tx, rx, give_back, returned };
+        let lane = Lane { peer: peer as u16, room: 0, tx, rx, give_back, returned };
         self.ports[port].lanes.push(lane);
     }
 
@@ -173,6 +178,7 @@ impl<'a> Lane<'a> {
 
     fn send(&mut self, burst: &mut Burst<Handle<'a>>) -> usize {
         let wanted = burst.len();
+        self.room = self.room.saturating_sub(wanted);
         match self.tx.write_chunk_uninit(wanted) {
             Ok(chunk) => chunk.fill_from_iter(burst.drain(..)),
             Err(ChunkError::TooFewSlots(room)) => match self.tx.write_chunk_uninit(room) {
@@ -264,9 +270,18 @@ impl<'a> Lanes for Link<'a> {
         sent
     }
 
+    /// Asking how far the peer has read costs a cache miss, so it is asked only when what is known
+    /// to be free runs short.
     #[inline]
     fn room_lane(&mut self, lane: usize) -> usize {
-        self.lanes[lane].tx.slots()
+        if self.pool.len() < ROOM_ENOUGH {
+            self.collect_returned();
+        }
+        let lane = &mut self.lanes[lane];
+        if lane.room < ROOM_ENOUGH {
+            lane.room = lane.tx.slots();
+        }
+        lane.room.min(self.pool.len())
     }
 }
 

@@ -22,13 +22,18 @@ impl Classes {
         self.count += 1;
     }
 
+    /// Indices of the packets of each group, as bits: UDP up, UDP down, TCP up, TCP down.
+    #[inline]
+    pub(super) fn split(self) -> [u32; 4] {
+        let all = ((1u64 << self.count) - 1) as u32;
+        let Classes { udp, down, .. } = self;
+        [all & udp & !down, udp & down, all & !udp & !down, !udp & down]
+    }
+
     /// Indices of all packets, group by group, in order within a group.
     #[inline]
     pub(super) fn groups(self) -> impl Iterator<Item = usize> {
-        let all = ((1u64 << self.count) - 1) as u32;
-        let Classes { udp, down, .. } = self;
-        let groups = [all & udp & !down, udp & down, all & !udp & !down, !udp & down];
-        groups.into_iter().flat_map(ones)
+        self.split().into_iter().flat_map(ones)
     }
 }
 

@@ -25,6 +25,18 @@ const REDRAWS: usize = 4;
 /// Beyond this a packet counts as sent late.
 const LATE: Nanos = Nanos(100_000);
 
+/// Silence after which packets under way count as lost to the window.
+const STALL: Nanos = Nanos(2_000_000);
+
+/// Packets under way, at the highest rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    returned: u64,
+    given_up: u64,
+    /// When a packet returned last.
+    moved: Nanos,
+}
+
 /// A connection and a direction for a packet to come.
 #[derive(Clone, Copy, Debug)]
 struct Pick {
@@ -55,9 +67,14 @@ impl<P: Port> Generator<P> {
             return 0;
         }
         let room = self.port.room();
+        let crowded = room < self.plan.batch || (rate == Rate::Max && self.is_window_full(now));
         let trial = &mut self.trials[self.phase];
         trial.batches += 1;
-        trial.room_limited += u64::from(room < self.plan.batch);
+        trial.room_limited += u64::from(crowded);
+        if crowded && rate == Rate::Max {
+            // A part of a batch would cost nearly as much as a whole one.
+            return 0;
+        }
         let shed = self.sending.shed(now);
         trial.ledger.planned += shed;
         trial.ledger.unsent += shed;
@@ -76,6 +93,28 @@ impl<P: Port> Generator<P> {
         }
         self.draw_ahead();
         sent
+    }
+
+    /// Whether as many packets are under way as a port may have to hold. What has not come back while
+    /// nothing else did for 2 ms is taken for lost, so that losses do not fill the window.
+    #[inline]
+    fn is_window_full(&mut self, now: Nanos) -> bool {
+        let ledger = &self.trials[self.phase].ledger;
+        let returned = ledger.arrived();
+        if returned != self.window.returned {
+            self.window.returned = returned;
+            self.window.moved = now;
+        }
+        let under_way = ledger.sent.saturating_sub(returned + self.window.given_up);
+        if under_way + self.plan.batch as u64 <= self.plan.window {
+            return false;
+        }
+        let stalled = now.since(self.window.moved) > STALL;
+        if stalled {
+            self.window.given_up = ledger.sent.saturating_sub(returned);
+            self.window.moved = now;
+        }
+        !stalled
     }
 
     /// Planned instants of up to `count` packets, and how many they are.

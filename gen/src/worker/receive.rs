@@ -1,19 +1,28 @@
 //! What a core does with a frame that arrives: verify it, book it, answer it.
 
-use super::classes::Classes;
+use super::classes::{Classes, ones};
 use super::{Generator, SHORT, Sender};
 use crate::flow::{Arrival, Flow, State};
 use crate::inspect::{Kind, Probe, Refusal, glimpse};
 use crate::segment::Segment;
-use crate::stamp::{Direction, TICK_SHIFT, UdpStamp, restore, ticks};
+use crate::stamp::{
+    Direction, TCP_SEQUENCE_BITS, TICK_SHIFT, UDP_SEQUENCE_BITS, UdpStamp, restore, ticks,
+};
 use crate::template::{self, Ends};
-use crate::tuple::Tuple;
+use crate::tuple::{ConnectionId, Tuple};
 use arrayvec::ArrayVec;
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::cpu;
 use dataplane::frame::{FCS, Frame, SHORTEST};
 use dataplane::port::Port;
+
+/// What a frame seems to be: the connection it names, and the place of its record.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    id: ConnectionId,
+    slot: Option<u32>,
+}
 
 /// What a handshake sends back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,29 +51,27 @@ impl<P: Port> Generator<P> {
     }
 
     fn judge(&mut self, mut burst: Burst<P::Frame>, now: Nanos) -> u32 {
-        let mut slots = ArrayVec::<Option<u32>, BURST>::new();
+        let mut seen = ArrayVec::<Seen, BURST>::new();
         let mut classes = Classes::default();
         for frame in &burst {
-            let seen = glimpse(frame.head());
-            classes.push(seen.udp, seen.down);
-            let slot = self.population.find(seen.id);
+            let glimpse = glimpse(frame.head());
+            classes.push(glimpse.udp, glimpse.down);
+            let slot = self.population.find(glimpse.id);
             if let Some(slot) = slot {
                 cpu::prefetch_write(self.population.flow(slot));
             }
-            slots.push(slot);
+            seen.push(Seen { id: glimpse.id, slot });
         }
-        let mut answers = Burst::new();
-        let mut marked = 0u32;
-        for index in classes.groups() {
-            if self.verify(&mut burst[index], slots[index], now) {
-                marked |= 1 << index;
-            }
-        }
+        let [udp_up, udp_down, tcp_up, tcp_down] = classes.split();
+        let marked = self.judge_group::<true, false>(&mut burst, &seen, udp_up, now)
+            | self.judge_group::<true, true>(&mut burst, &seen, udp_down, now)
+            | self.judge_group::<false, false>(&mut burst, &seen, tcp_up, now)
+            | self.judge_group::<false, true>(&mut burst, &seen, tcp_down, now);
         if marked == 0 {
             self.port.free(&mut burst);
             return 0;
         }
-        let mut rest = Burst::new();
+        let (mut answers, mut rest) = (Burst::new(), Burst::new());
         for (index, frame) in burst.drain(..).enumerate() {
             if marked & 1 << index != 0 { answers.push(frame) } else { rest.push(frame) }
         }
@@ -72,8 +79,70 @@ impl<P: Port> Generator<P> {
         self.transmit(&mut answers, &SHORT)
     }
 
-    /// Judges one frame; returns whether it has been rewritten into an answer.
+    /// Judges the frames in `group`, which seem to be of one protocol and direction, in order;
+    /// returns those that were rewritten into answers.
     #[inline]
+    fn judge_group<const UDP: bool, const DOWN: bool>(
+        &mut self,
+        burst: &mut [P::Frame],
+        seen: &[Seen],
+        group: u32,
+        now: Nanos,
+    ) -> u32 {
+        let mut marked = 0;
+        for index in ones(group) {
+            let (frame, seen) = (&mut burst[index], seen[index]);
+            if !self.book_expected::<UDP, DOWN>(frame, seen, now)
+                && self.verify(frame, seen.slot, now)
+            {
+                marked |= 1 << index;
+            }
+        }
+        marked
+    }
+
+    /// Books a frame that is just the data packet which an established connection expects next:
+    /// nearly every one, at a fraction of the cost of [`Self::verify`]. `false`, and nothing booked,
+    /// for any other.
+    #[inline]
+    fn book_expected<const UDP: bool, const DOWN: bool>(
+        &mut self,
+        frame: &P::Frame,
+        seen: Seen,
+        now: Nanos,
+    ) -> bool {
+        let direction = if DOWN { Direction::Down } else { Direction::Up };
+        let bits = if UDP { UDP_SEQUENCE_BITS } else { TCP_SEQUENCE_BITS };
+        let Seen { id, slot: Some(slot) } = seen else { return false };
+        let flow = &mut self.population.flows()[slot as usize];
+        let tuple = self.sender.tuples.tuple(id);
+        let inside = if DOWN { (tuple.subscriber, tuple.subscriber_port) } else { flow.learnt() };
+        let up = Ends {
+            source: inside.0,
+            destination: tuple.server,
+            source_port: inside.1,
+            destination_port: tuple.server_port,
+        };
+        let ends = if DOWN { up.reversed() } else { up };
+        let (inspector, trial, length) = (&self.inspector, self.sender.trial, frame.len());
+        let found =
+            inspector.recognise::<UDP, DOWN>(frame.head(), length, trial, id, ends, ticks(now));
+        let Some((low, age)) = found else { return false };
+        let sequence = restore(flow.last_sequence(direction), low, bits);
+        if !flow.is_established() || !flow.arrive_newest(direction, sequence) {
+            return false;
+        }
+        let (latency, trial) = (Nanos(age << TICK_SHIFT), &mut self.trials[self.phase]);
+        let on_time = latency <= self.plan.deadline;
+        trial.ledger.arrived_bytes += (length + FCS) as u64;
+        trial.ledger.on_time += u64::from(on_time);
+        trial.ledger.late += u64::from(!on_time);
+        trial.latency.record(latency);
+        true
+    }
+
+    /// Judges one frame, whatever it is; returns whether it has been rewritten into an answer.
+    #[inline(never)]
     fn verify(&mut self, frame: &mut P::Frame, slot: Option<u32>, now: Nanos) -> bool {
         let length = frame.len();
         let found = self.inspector.inspect(frame.head(), length, self.sender.trial, ticks(now));

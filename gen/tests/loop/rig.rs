@@ -59,6 +59,7 @@ pub(crate) fn config(connections: u32, phases: Vec<Phase>) -> Config {
         deadline_ns: 100_000,
         drain_ns: 1_000_000,
         batch: 32,
+        window: 1024,
         retry_ns: 5_000_000,
         attempts: 5,
         linger_ns: 1_000_000,

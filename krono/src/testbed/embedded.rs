@@ -12,7 +12,7 @@ use anyhow::Context;
 use dataplane::clock::Tsc;
 use dataplane::frame::Arena;
 use dataplane::port::fault::{Fault, FaultPlan};
-use dataplane::port::link::{DEPTH, Link, Network, frames_per_lane};
+use dataplane::port::link::{DEPTH, Link, Network};
 use dataplane::run::Stop;
 use dataplane::switch::{PortId, Switch};
 use dataplane::thread::allowed_cpus;
@@ -73,7 +73,8 @@ fn measure(
     for core in &mut config.cores {
         core.cpu = cpus.next();
     }
-    let frames = frames_per_lane(DEPTH) * suts as usize;
+    // No more frames than one ring holds, so that no ring is ever full of them.
+    let frames = DEPTH;
     let pools: Vec<usize> = std::iter::repeat_n(SUT_FRAMES, suts as usize)
         .chain(std::iter::repeat_n(frames, generators as usize))
         .collect();
