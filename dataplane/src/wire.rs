@@ -14,7 +14,9 @@ pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
 mod parse;
+mod plain;
 pub mod tcp;
 pub mod udp;
 
 pub use parse::{Datagram, Malformed, Parsed, Transport, parse};
+pub use plain::{Plain, TRANSPORT_AT, plain};

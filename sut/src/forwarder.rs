@@ -36,7 +36,7 @@ impl<P: Port> Worker for Forwarder<P> {
             return Busy(0);
         }
         for frame in &mut burst {
-            crate::translate::to_gateway(frame.bytes_mut(), &self.identity);
+            crate::translate::to_gateway(frame.head_mut(), &self.identity);
         }
         self.tally.received += received as u64;
         self.tally.forwarded += self.port.tx(&mut burst) as u64;

@@ -26,7 +26,7 @@ use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::frame::Frame;
 use dataplane::identity::Identity;
-use dataplane::wire::{self, Datagram, Parsed, Transport, checksum, icmp, ipv4};
+use dataplane::wire::{self, Datagram, Parsed, Plain, Transport, checksum, icmp, ipv4};
 
 /// One core's connection tracking NAT.
 pub struct Pipeline {
@@ -125,12 +125,12 @@ impl Pipeline {
         let tick = Tick::at(now);
         let mut tasks = ArrayVec::<Task, BURST>::new();
         for frame in burst.iter_mut() {
-            tasks.push(self.classify(frame.bytes_mut()));
+            tasks.push(self.classify(frame));
         }
         self.approach(&tasks);
         verdicts.clear();
         for (frame, task) in burst.iter_mut().zip(&tasks) {
-            verdicts.push(self.resolve(frame.bytes_mut(), task, tick));
+            verdicts.push(self.resolve(frame, task, tick));
         }
         self.sort(burst, verdicts, send, free);
     }
@@ -141,10 +141,65 @@ impl Pipeline {
     }
 
     #[inline]
-    fn classify(&self, frame: &mut [u8]) -> Task {
+    fn classify<F: Frame>(&self, frame: &mut F) -> Task {
+        match wire::plain(frame.head(), frame.len()) {
+            Some(packet) if self.is_mine(frame.head()) && packet.ttl > 1 => {
+                self.classify_plain(&packet)
+            }
+            _ => self.classify_other(frame.bytes_mut()),
+        }
+    }
+
+    /// UDP and TCP without IPv4 options: the way of nearly every packet.
+    #[inline]
+    fn classify_plain(&self, packet: &Plain) -> Task {
+        let key = Key {
+            src: packet.source,
+            dst: packet.destination,
+            src_port: packet.source_port,
+            dst_port: packet.destination_port,
+            protocol: packet.protocol,
+        };
+        let segment = Segment::of_flags(packet.flags);
+        self.steer(key, segment, wire::TRANSPORT_AT as u16)
+    }
+
+    /// Decides the direction of a packet of a flow by arithmetic on its addresses, and asks for the
+    /// cache line its state begins with. A subscriber's packet to another's external address is
+    /// outbound too.
+    #[inline]
+    fn steer(&self, key: Key, segment: Segment, transport_at: u16) -> Task {
+        if key.dst == u32::from(self.identity.ip) {
+            return refuse(Refusal::Local);
+        }
+        if let Some(subscriber) = self.shard.subscriber(key.src) {
+            let hash = self.connections.announce(&key);
+            return Task {
+                way: Way::Outbound,
+                segment,
+                transport_at,
+                place: subscriber.0,
+                hash,
+                key,
+            };
+        }
+        let Some(index) = self.shard.external_index(key.dst) else {
+            return refuse(Refusal::Foreign);
+        };
+        let Some(slot) = self.connections.slot(index, key.dst_port) else {
+            return refuse(Refusal::UnknownInbound);
+        };
+        self.connections.approach_inbound(slot);
+        let (way, hash) = (Way::Inbound, Hash::NONE);
+        Task { way, segment, transport_at, place: slot.0, hash, key }
+    }
+
+    /// Everything that is not plain: options, ICMP, ARP, and what is refused.
+    #[inline(never)]
+    fn classify_other(&self, frame: &mut [u8]) -> Task {
         match wire::parse(frame) {
             Ok(Parsed::Ipv4(datagram)) if self.is_mine(frame) => {
-                self.classify_ipv4(frame, datagram)
+                self.classify_ipv4(frame, &datagram)
             }
             Ok(_) if !self.is_mine(frame) && frame[0] & 1 == 0 => refuse(Refusal::Station),
             // A router does not forward what is addressed to all stations (RFC 1812 §5.3.4).
@@ -166,66 +221,40 @@ impl Pipeline {
         frame[..6] == self.identity.mac.0 || self.promiscuous
     }
 
-    #[inline]
-    fn classify_ipv4(&self, frame: &mut [u8], datagram: Datagram) -> Task {
-        if !checksum::verify_ipv4(&frame[14..datagram.transport_at.max(34)]) {
+    fn classify_ipv4(&self, frame: &mut [u8], datagram: &Datagram) -> Task {
+        if !checksum::verify_ipv4(&frame[14..datagram.transport_at]) {
             return refuse(Refusal::Ipv4Checksum);
         }
         if datagram.destination == self.identity.ip {
-            return match local::answer_echo(frame, &datagram, &self.identity) {
+            return match local::answer_echo(frame, datagram, &self.identity) {
                 true => Task::done(Verdict::Answered),
                 false => refuse(Refusal::Local),
             };
         }
-        // A subscriber's packet to another's external address is outbound too.
-        if let Some(subscriber) = self.shard.subscriber(datagram.source) {
-            return self.classify_outbound(datagram, subscriber);
+        let (src, dst) = (u32::from(datagram.source), u32::from(datagram.destination));
+        let outbound = self.shard.subscriber(src).is_some();
+        if !outbound && self.shard.external_index(dst).is_none() {
+            return refuse(Refusal::Foreign);
         }
-        if let Some(index) = self.shard.external_index(datagram.destination) {
-            return self.classify_inbound(datagram, index);
-        }
-        refuse(Refusal::Foreign)
-    }
-
-    #[inline]
-    fn classify_outbound(&self, datagram: Datagram, subscriber: Subscriber) -> Task {
         let (src_port, dst_port, segment) = match datagram.transport {
             Transport::Udp { source, destination, .. } => (source, destination, Segment::Plain),
             Transport::Tcp { source, destination, flags, .. } => {
                 (source, destination, Segment::of_flags(flags))
             }
-            Transport::Icmp { kind: icmp::ECHO_REQUEST, id, .. } => (id, 0, Segment::Plain),
-            other => return refuse(untracked(other)),
-        };
-        if datagram.ttl <= 1 {
-            return refuse(Refusal::Ttl);
-        }
-        let key = key(&datagram, src_port, dst_port);
-        let hash = self.connections.announce(&key);
-        let (way, transport_at) = (Way::Outbound, datagram.transport_at as u16);
-        Task { way, segment, transport_at, place: subscriber.0, hash, key }
-    }
-
-    #[inline]
-    fn classify_inbound(&self, datagram: Datagram, address_index: u32) -> Task {
-        let (src_port, dst_port, segment) = match datagram.transport {
-            Transport::Udp { source, destination, .. } => (source, destination, Segment::Plain),
-            Transport::Tcp { source, destination, flags, .. } => {
-                (source, destination, Segment::of_flags(flags))
+            // The identifier stands for the subscriber's port, and nothing for the remote's.
+            Transport::Icmp { kind: icmp::ECHO_REQUEST, id, .. } if outbound => {
+                (id, 0, Segment::Plain)
             }
-            Transport::Icmp { kind: icmp::ECHO_REPLY, id, .. } => (0, id, Segment::Plain),
+            Transport::Icmp { kind: icmp::ECHO_REPLY, id, .. } if !outbound => {
+                (0, id, Segment::Plain)
+            }
             other => return refuse(untracked(other)),
         };
         if datagram.ttl <= 1 {
             return refuse(Refusal::Ttl);
         }
-        let Some(slot) = self.connections.slot(address_index, dst_port) else {
-            return refuse(Refusal::UnknownInbound);
-        };
-        self.connections.approach_inbound(slot);
-        let key = key(&datagram, src_port, dst_port);
-        let (way, transport_at) = (Way::Inbound, datagram.transport_at as u16);
-        Task { way, segment, transport_at, place: slot.0, hash: Hash::NONE, key }
+        let key = Key { src, dst, src_port, dst_port, protocol: datagram.protocol };
+        self.steer(key, segment, datagram.transport_at as u16)
     }
 
     /// The few connections that live in their secondary bucket get a pass of their own: a miss that
@@ -246,7 +275,7 @@ impl Pipeline {
     }
 
     #[inline]
-    fn resolve(&mut self, frame: &mut [u8], task: &Task, now: Tick) -> Verdict {
+    fn resolve<F: Frame>(&mut self, frame: &mut F, task: &Task, now: Tick) -> Verdict {
         let verdict = match task.way {
             Way::Outbound => self.resolve_outbound(frame, task, now),
             Way::Inbound => self.resolve_inbound(frame, task, now),
@@ -254,7 +283,7 @@ impl Pipeline {
         };
         match verdict {
             Ok(()) => {
-                translate::to_gateway(frame, &self.identity);
+                translate::to_gateway(frame.head_mut(), &self.identity);
                 Verdict::Forwarded
             }
             Err(reason) => Verdict::Dropped(Drop::Refused(reason)),
@@ -262,9 +291,9 @@ impl Pipeline {
     }
 
     #[inline]
-    fn resolve_outbound(
+    fn resolve_outbound<F: Frame>(
         &mut self,
-        frame: &mut [u8],
+        frame: &mut F,
         task: &Task,
         now: Tick,
     ) -> Result<(), Refusal> {
@@ -275,13 +304,18 @@ impl Pipeline {
         };
         let address = self.shard.external_address(u32::from(slot.address()));
         let old = Outer { address: task.key.src, port: task.key.src_port };
-        let new = Outer { address: u32::from(address), port: slot.port() };
+        let new = Outer { address, port: slot.port() };
         translate::rewrite(frame, task.transport_at, task.key.protocol, End::Source, old, new);
         Ok(())
     }
 
     #[inline]
-    fn resolve_inbound(&mut self, frame: &mut [u8], task: &Task, now: Tick) -> Result<(), Refusal> {
+    fn resolve_inbound<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        task: &Task,
+        now: Tick,
+    ) -> Result<(), Refusal> {
         let key = &task.key;
         let from = Remote { address: key.src, port: key.src_port, protocol: key.protocol };
         let inside = match self.connections.inbound(Slot(task.place), &from, task.segment, now) {
@@ -321,6 +355,11 @@ impl Pipeline {
         send: &mut Burst<F>,
         free: &mut Burst<F>,
     ) {
+        if verdicts.iter().all(|verdict| matches!(verdict, Verdict::Forwarded)) && send.is_empty() {
+            self.counts.forwarded += verdicts.len() as u64;
+            std::mem::swap(burst, send);
+            return;
+        }
         for (frame, verdict) in burst.drain(..).zip(verdicts) {
             match verdict {
                 Verdict::Forwarded => {
@@ -338,12 +377,6 @@ impl Pipeline {
             }
         }
     }
-}
-
-#[inline]
-fn key(datagram: &Datagram, src_port: u16, dst_port: u16) -> Key {
-    let (src, dst) = (u32::from(datagram.source), u32::from(datagram.destination));
-    Key { src, dst, src_port, dst_port, protocol: datagram.protocol }
 }
 
 /// Why a transport has no connections here.

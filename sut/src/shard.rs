@@ -7,7 +7,6 @@
 use crate::ports::Subscriber;
 use arrayvec::ArrayVec;
 use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
 
 /// Most separate ranges of subscribers one core serves.
 pub const RANGES_MAX: usize = 16;
@@ -68,8 +67,7 @@ impl Shard {
 
     /// The subscriber that has this address.
     #[inline]
-    pub fn subscriber(&self, address: Ipv4Addr) -> Option<Subscriber> {
-        let address = u32::from(address);
+    pub fn subscriber(&self, address: u32) -> Option<Subscriber> {
         self.subscribers
             .iter()
             .find(|range| address.wrapping_sub(range.first) < range.count)
@@ -78,16 +76,16 @@ impl Shard {
 
     /// Index of an external address of this core.
     #[inline]
-    pub fn external_index(&self, address: Ipv4Addr) -> Option<u32> {
-        let index = u32::from(address).wrapping_sub(self.external.first);
+    pub fn external_index(&self, address: u32) -> Option<u32> {
+        let index = address.wrapping_sub(self.external.first);
         (index < self.external.count).then_some(index)
     }
 
     /// The external address of an index.
     #[inline]
-    pub fn external_address(&self, index: u32) -> Ipv4Addr {
+    pub fn external_address(&self, index: u32) -> u32 {
         debug_assert!(index < self.external.count);
-        Ipv4Addr::from(self.external.first + index)
+        self.external.first + index
     }
 }
 
@@ -100,8 +98,8 @@ fn range_of(net: Ipv4Net) -> Range {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> Ipv4Addr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> u32 {
+        u32::from(text.parse::<std::net::Ipv4Addr>().unwrap())
     }
 
     fn nets(texts: &[&str]) -> Vec<Ipv4Net> {

@@ -3,9 +3,10 @@
 //! Checksums are updated, never recomputed (RFC 1624): a packet that arrived damaged leaves damaged,
 //! and the payload is not read. `pipeline` calls this for packets whose connection it has found.
 
+use dataplane::frame::{Frame, HEAD};
 use dataplane::identity::Identity;
+use dataplane::wire::TRANSPORT_AT;
 use dataplane::wire::checksum::Delta;
-use dataplane::wire::ethernet::Ethernet;
 use dataplane::wire::icmp::Icmp;
 use dataplane::wire::ipv4::{self, Ipv4};
 use dataplane::wire::tcp::Tcp;
@@ -34,7 +35,44 @@ pub(crate) struct Outer {
 /// of time to live pass. The transport header starts at `transport_at` and is whole; the time to
 /// live is above zero. Protocols without ports keep everything but the address.
 #[inline]
-pub(crate) fn rewrite(
+pub(crate) fn rewrite<F: Frame>(
+    frame: &mut F,
+    transport_at: u16,
+    protocol: u8,
+    end: End,
+    old: Outer,
+    new: Outer,
+) {
+    if usize::from(transport_at) == TRANSPORT_AT && protocol != ipv4::ICMP {
+        rewrite_plain(frame.head_mut(), protocol == ipv4::UDP, end, old, new);
+    } else {
+        rewrite_other(frame.bytes_mut(), transport_at, protocol, end, old, new);
+    }
+}
+
+/// UDP or TCP behind an IPv4 header without options: all offsets are known.
+#[inline]
+fn rewrite_plain(head: &mut [u8; HEAD], udp: bool, end: End, old: Outer, new: Outer) {
+    let u16_at = |head: &[u8; HEAD], at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let (address_at, port_at) = if end == End::Source { (26, 34) } else { (30, 36) };
+    head[address_at..address_at + 4].copy_from_slice(&new.address.to_be_bytes());
+    head[port_at..port_at + 2].copy_from_slice(&new.port.to_be_bytes());
+    let moved = Delta::new().replace_u32(old.address, new.address);
+    // The time to live is the upper byte of its word, so one less of it is 0x0100 less of the sum.
+    let lived = moved.replace_u16(0x0100, 0);
+    head[22] -= 1;
+    let check = lived.apply(u16_at(head, 24));
+    head[24..26].copy_from_slice(&check.to_be_bytes());
+    let delta = moved.replace_u16(old.port, new.port);
+    let check_at = if udp { 40 } else { 50 };
+    let check = u16_at(head, check_at);
+    let check = if udp { delta.apply_udp(check) } else { delta.apply(check) };
+    head[check_at..check_at + 2].copy_from_slice(&check.to_be_bytes());
+}
+
+/// Options, ICMP: offsets come from the packet.
+#[cold]
+fn rewrite_other(
     frame: &mut [u8],
     transport_at: u16,
     protocol: u8,
@@ -84,9 +122,7 @@ pub(crate) fn rewrite(
 
 /// Addresses the frame to the core's router.
 #[inline]
-pub(crate) fn to_gateway(frame: &mut [u8], identity: &Identity) {
-    if let Ok((ethernet, _)) = Ethernet::mut_from_prefix(frame) {
-        ethernet.destination = identity.gateway.0;
-        ethernet.source = identity.mac.0;
-    }
+pub(crate) fn to_gateway(head: &mut [u8; HEAD], identity: &Identity) {
+    head[..6].copy_from_slice(&identity.gateway.0);
+    head[6..12].copy_from_slice(&identity.mac.0);
 }
