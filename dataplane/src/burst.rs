@@ -8,3 +8,58 @@ pub const BURST: usize = 32;
 
 /// Frames in flight between two stages of one core, in order of arrival.
 pub type Burst<F> = ArrayVec<F, BURST>;
+
+/// Some packets of a burst, by their place in it. Working on a burst group by group, where the
+/// groups are random, saves the mispredicted branches of working on it packet by packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Group(u32);
+
+const _: () = assert!(BURST == u32::BITS as usize);
+
+impl Group {
+    /// Adds or removes the packet in place `index`, below [`BURST`].
+    #[inline]
+    pub fn set(&mut self, index: usize, member: bool) {
+        self.0 = self.0 & !(1 << index) | u32::from(member) << index;
+    }
+}
+
+impl IntoIterator for Group {
+    type Item = usize;
+    type IntoIter = Places;
+    #[inline]
+    fn into_iter(self) -> Places {
+        Places(self.0)
+    }
+}
+
+/// Places of the packets of a [`Group`], in order.
+#[derive(Clone, Debug)]
+pub struct Places(u32);
+
+impl Iterator for Places {
+    type Item = usize;
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let lowest = (self.0 != 0).then(|| self.0.trailing_zeros() as usize);
+        self.0 &= self.0.wrapping_sub(1);
+        lowest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_names_its_packets_in_order() {
+        let mut group = Group::default();
+        for index in [31, 0, 7, 8] {
+            group.set(index, true);
+        }
+        group.set(8, false);
+        group.set(9, false);
+        assert_eq!(group.into_iter().collect::<Vec<_>>(), [0, 7, 31]);
+        assert_eq!(Group::default().into_iter().next(), None);
+    }
+}

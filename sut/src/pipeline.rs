@@ -1,16 +1,18 @@
 //! **Read this first.** What one core does with a burst of up to 32 packets, stage by stage.
 //!
-//! 1. *classify*: parse, decide the direction by arithmetic on the addresses, and ask for the cache
-//!    line that the packet's state begins with: the bucket of an outbound packet, the record of an
-//!    inbound one;
-//! 2. *approach*: the buckets have arrived; ask for the records they name;
+//! 1. *classify*: parse, and decide the direction by arithmetic on the addresses;
+//! 2. *approach*: ask for the cache lines with the packets' state: the record of an inbound packet,
+//!    whose place is its destination; the bucket of an outbound one, and then the record it names;
 //! 3. *resolve*: everything is at hand; find or open the connection, move its state on, translate;
 //! 4. *sort* into what is sent and what is freed.
 //!
 //! Each stage is a pass over the whole burst, so that its cache misses overlap: a packet costs about
-//! what its cold lines cost at full memory parallelism, and not their latency. Nothing here
-//! allocates, locks, reads a clock or knows where packets come from; `worker` feeds it from a port,
-//! `krono replay` from a capture, tests from a vector.
+//! what its cold lines cost at full memory parallelism, and not their latency. Directions are
+//! random, so a pass goes over one and then the other instead of branching at each packet; inbound
+//! comes first, because nothing inbound can answer what is outbound in the same burst.
+//!
+//! Nothing here allocates, locks, reads a clock or knows where packets come from; `worker` feeds it
+//! from a port, `krono replay` from a capture, tests from a vector.
 
 use crate::connections::{Connections, NotFound, NotOpened, Remote};
 use crate::conntrack::{Segment, State};
@@ -22,7 +24,7 @@ use crate::timer::Tick;
 use crate::translate::{self, End, Outer};
 use crate::verdict::{Drop, Refusal, Verdict};
 use arrayvec::ArrayVec;
-use dataplane::burst::{BURST, Burst};
+use dataplane::burst::{BURST, Burst, Group};
 use dataplane::clock::Nanos;
 use dataplane::frame::Frame;
 use dataplane::identity::Identity;
@@ -57,11 +59,12 @@ impl Default for Counts {
 
 /// A packet between classification and verdict: what later stages need of it, and no more, since
 /// every byte is written and read once per packet.
+#[derive(Clone, Copy)]
 struct Task {
     way: Way,
     segment: Segment,
     transport_at: u16,
-    /// Outbound: the subscriber. Inbound: the slot of the record.
+    /// Outbound: the subscriber. Inbound: the external address's index, then the record's slot.
     place: u32,
     hash: Hash,
     /// The packet's own 5-tuple.
@@ -69,23 +72,42 @@ struct Task {
 }
 
 /// Where a packet goes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Outbound,
     Inbound,
     Done(Verdict),
 }
 
-impl Task {
-    const fn done(verdict: Verdict) -> Task {
-        let key = Key { src: 0, dst: 0, src_port: 0, dst_port: 0, protocol: 0 };
-        let (segment, hash) = (Segment::Plain, Hash::NONE);
-        Task { way: Way::Done(verdict), segment, transport_at: 0, place: 0, hash, key }
+/// A burst between classification and verdict.
+#[derive(Default)]
+struct Tasks {
+    all: ArrayVec<Task, BURST>,
+    outbound: Group,
+    inbound: Group,
+}
+
+impl Tasks {
+    #[inline]
+    fn push(&mut self, task: Task) {
+        self.outbound.set(self.all.len(), task.way == Way::Outbound);
+        self.inbound.set(self.all.len(), task.way == Way::Inbound);
+        self.all.push(task);
     }
 }
 
+const fn done(verdict: Verdict) -> Task {
+    let key = Key { src: 0, dst: 0, src_port: 0, dst_port: 0, protocol: 0 };
+    let (way, segment) = (Way::Done(verdict), Segment::Plain);
+    Task { way, segment, transport_at: 0, place: 0, hash: Hash::NONE, key }
+}
+
+const fn refused(reason: Refusal) -> Verdict {
+    Verdict::Dropped(Drop::Refused(reason))
+}
+
 const fn refuse(reason: Refusal) -> Task {
-    Task::done(Verdict::Dropped(Drop::Refused(reason)))
+    done(refused(reason))
 }
 
 impl Pipeline {
@@ -123,15 +145,12 @@ impl Pipeline {
         free: &mut Burst<F>,
     ) {
         let tick = Tick::at(now);
-        let mut tasks = ArrayVec::<Task, BURST>::new();
+        let mut tasks = Tasks::default();
         for frame in burst.iter_mut() {
             tasks.push(self.classify(frame));
         }
-        self.approach(&tasks);
-        verdicts.clear();
-        for (frame, task) in burst.iter_mut().zip(&tasks) {
-            verdicts.push(self.resolve(frame, task, tick));
-        }
+        self.approach(&mut tasks);
+        self.resolve(burst, &tasks, tick, verdicts);
         self.sort(burst, verdicts, send, free);
     }
 
@@ -143,7 +162,7 @@ impl Pipeline {
     #[inline]
     fn classify<F: Frame>(&self, frame: &mut F) -> Task {
         match wire::plain(frame.head(), frame.len()) {
-            Some(packet) if self.is_mine(frame.head()) && packet.ttl > 1 => {
+            Some(packet) if self.is_mine(frame.head()) & (packet.ttl > 1) => {
                 self.classify_plain(&packet)
             }
             _ => self.classify_other(frame.bytes_mut()),
@@ -160,38 +179,24 @@ impl Pipeline {
             dst_port: packet.destination_port,
             protocol: packet.protocol,
         };
-        let segment = Segment::of_flags(packet.flags);
-        self.steer(key, segment, wire::TRANSPORT_AT as u16)
+        self.steer(key, Segment::of_flags(packet.flags), wire::TRANSPORT_AT as u16)
     }
 
-    /// Decides the direction of a packet of a flow by arithmetic on its addresses, and asks for the
-    /// cache line its state begins with. A subscriber's packet to another's external address is
+    /// Decides the direction of a packet. A subscriber's packet to another's external address is
     /// outbound too.
     #[inline]
     fn steer(&self, key: Key, segment: Segment, transport_at: u16) -> Task {
+        let subscriber = self.shard.subscriber(key.src);
+        let index = self.shard.external_index(key.dst);
         if key.dst == u32::from(self.identity.ip) {
             return refuse(Refusal::Local);
         }
-        if let Some(subscriber) = self.shard.subscriber(key.src) {
-            let hash = self.connections.announce(&key);
-            return Task {
-                way: Way::Outbound,
-                segment,
-                transport_at,
-                place: subscriber.0,
-                hash,
-                key,
-            };
-        }
-        let Some(index) = self.shard.external_index(key.dst) else {
+        if subscriber.is_none() & index.is_none() {
             return refuse(Refusal::Foreign);
-        };
-        let Some(slot) = self.connections.slot(index, key.dst_port) else {
-            return refuse(Refusal::UnknownInbound);
-        };
-        self.connections.approach_inbound(slot);
-        let (way, hash) = (Way::Inbound, Hash::NONE);
-        Task { way, segment, transport_at, place: slot.0, hash, key }
+        }
+        let way = if subscriber.is_some() { Way::Outbound } else { Way::Inbound };
+        let place = subscriber.map_or(index.unwrap_or(0), |subscriber| subscriber.0);
+        Task { way, segment, transport_at, place, hash: Hash::NONE, key }
     }
 
     /// Everything that is not plain: options, ICMP, ARP, and what is refused.
@@ -206,12 +211,12 @@ impl Pipeline {
             Ok(Parsed::Ipv4(_)) => refuse(Refusal::Station),
             Ok(Parsed::Arp { operation, target, .. }) => {
                 match local::answer_arp(frame, operation, target, &self.identity) {
-                    true => Task::done(Verdict::Answered),
+                    true => done(Verdict::Answered),
                     false => refuse(Refusal::Local),
                 }
             }
             Ok(Parsed::Other(_)) => refuse(Refusal::Ethertype),
-            Err(reason) => Task::done(Verdict::Dropped(Drop::Malformed(reason))),
+            Err(reason) => done(Verdict::Dropped(Drop::Malformed(reason))),
         }
     }
 
@@ -227,7 +232,7 @@ impl Pipeline {
         }
         if datagram.destination == self.identity.ip {
             return match local::answer_echo(frame, datagram, &self.identity) {
-                true => Task::done(Verdict::Answered),
+                true => done(Verdict::Answered),
                 false => refuse(Refusal::Local),
             };
         }
@@ -260,33 +265,55 @@ impl Pipeline {
     /// The few connections that live in their secondary bucket get a pass of their own: a miss that
     /// nothing overlaps costs as much as eight that do.
     #[inline]
-    fn approach(&self, tasks: &[Task]) {
-        let mut elsewhere = ArrayVec::<Hash, BURST>::new();
-        for task in tasks {
-            if let Way::Outbound = task.way
-                && !self.connections.approach(task.hash)
-            {
-                elsewhere.push(task.hash);
+    fn approach(&self, tasks: &mut Tasks) {
+        for index in tasks.outbound {
+            let task = &mut tasks.all[index];
+            task.hash = self.connections.announce(&task.key);
+        }
+        for index in tasks.inbound {
+            let task = &mut tasks.all[index];
+            match self.connections.slot(task.place, task.key.dst_port) {
+                Some(slot) => {
+                    task.place = slot.0;
+                    self.connections.approach_inbound(slot);
+                }
+                None => {
+                    task.way = Way::Done(refused(Refusal::UnknownInbound));
+                    tasks.inbound.set(index, false);
+                }
             }
         }
-        for hash in elsewhere {
-            self.connections.approach_away(hash);
+        let mut elsewhere = Group::default();
+        for index in tasks.outbound {
+            elsewhere.set(index, !self.connections.approach(tasks.all[index].hash));
+        }
+        for index in elsewhere {
+            self.connections.approach_away(tasks.all[index].hash);
         }
     }
 
     #[inline]
-    fn resolve<F: Frame>(&mut self, frame: &mut F, task: &Task, now: Tick) -> Verdict {
-        let verdict = match task.way {
-            Way::Outbound => self.resolve_outbound(frame, task, now),
-            Way::Inbound => self.resolve_inbound(frame, task, now),
-            Way::Done(verdict) => return verdict,
-        };
-        match verdict {
-            Ok(()) => {
-                translate::to_gateway(frame.head_mut(), &self.identity);
-                Verdict::Forwarded
+    fn resolve<F: Frame>(
+        &mut self,
+        burst: &mut Burst<F>,
+        tasks: &Tasks,
+        now: Tick,
+        verdicts: &mut ArrayVec<Verdict, BURST>,
+    ) {
+        verdicts.clear();
+        verdicts.extend(tasks.all.iter().map(|task| match task.way {
+            Way::Done(verdict) => verdict,
+            Way::Outbound | Way::Inbound => Verdict::Forwarded,
+        }));
+        for index in tasks.inbound {
+            if let Err(reason) = self.resolve_inbound(&mut burst[index], &tasks.all[index], now) {
+                verdicts[index] = refused(reason);
             }
-            Err(reason) => Verdict::Dropped(Drop::Refused(reason)),
+        }
+        for index in tasks.outbound {
+            if let Err(reason) = self.resolve_outbound(&mut burst[index], &tasks.all[index], now) {
+                verdicts[index] = refused(reason);
+            }
         }
     }
 
@@ -306,6 +333,7 @@ impl Pipeline {
         let old = Outer { address: task.key.src, port: task.key.src_port };
         let new = Outer { address, port: slot.port() };
         translate::rewrite(frame, task.transport_at, task.key.protocol, End::Source, old, new);
+        translate::to_gateway(frame.head_mut(), &self.identity);
         Ok(())
     }
 
@@ -326,6 +354,7 @@ impl Pipeline {
         let old = Outer { address: key.dst, port: key.dst_port };
         let new = Outer { address: inside.address, port: inside.port };
         translate::rewrite(frame, task.transport_at, key.protocol, End::Destination, old, new);
+        translate::to_gateway(frame.head_mut(), &self.identity);
         Ok(())
     }
 

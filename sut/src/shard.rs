@@ -68,7 +68,12 @@ impl Shard {
     /// The subscriber that has this address.
     #[inline]
     pub fn subscriber(&self, address: u32) -> Option<Subscriber> {
-        self.subscribers
+        let range = &self.subscribers[0];
+        let offset = address.wrapping_sub(range.first);
+        if offset < range.count {
+            return Some(Subscriber(offset + range.base));
+        }
+        self.subscribers[1..]
             .iter()
             .find(|range| address.wrapping_sub(range.first) < range.count)
             .map(|range| Subscriber(address - range.first + range.base))
