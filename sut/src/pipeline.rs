@@ -79,35 +79,31 @@ enum Way {
     Done(Verdict),
 }
 
-/// A burst between classification and verdict.
-#[derive(Default)]
+impl Task {
+    const NONE: Task = Task {
+        way: Way::Done(Verdict::Forwarded),
+        segment: Segment::Plain,
+        transport_at: 0,
+        place: 0,
+        hash: Hash::NONE,
+        key: Key { src: 0, dst: 0, src_port: 0, dst_port: 0, protocol: 0 },
+    };
+}
+
+/// A burst between classification and verdict. Tasks are written where they stay: a copy would read
+/// in wide words what has just been written in narrow ones, for which the processor must wait.
 struct Tasks {
-    all: ArrayVec<Task, BURST>,
+    all: [Task; BURST],
     outbound: Group,
     inbound: Group,
 }
 
-impl Tasks {
-    #[inline]
-    fn push(&mut self, task: Task) {
-        self.outbound.set(self.all.len(), task.way == Way::Outbound);
-        self.inbound.set(self.all.len(), task.way == Way::Inbound);
-        self.all.push(task);
-    }
-}
-
-const fn done(verdict: Verdict) -> Task {
-    let key = Key { src: 0, dst: 0, src_port: 0, dst_port: 0, protocol: 0 };
-    let (way, segment) = (Way::Done(verdict), Segment::Plain);
-    Task { way, segment, transport_at: 0, place: 0, hash: Hash::NONE, key }
+const fn refuse(reason: Refusal) -> Way {
+    Way::Done(refused(reason))
 }
 
 const fn refused(reason: Refusal) -> Verdict {
     Verdict::Dropped(Drop::Refused(reason))
-}
-
-const fn refuse(reason: Refusal) -> Task {
-    done(refused(reason))
 }
 
 impl Pipeline {
@@ -145,9 +141,13 @@ impl Pipeline {
         free: &mut Burst<F>,
     ) {
         let tick = Tick::at(now);
-        let mut tasks = Tasks::default();
-        for frame in burst.iter_mut() {
-            tasks.push(self.classify(frame));
+        let (outbound, inbound) = (Group::default(), Group::default());
+        let mut tasks = Tasks { all: [Task::NONE; BURST], outbound, inbound };
+        for (index, frame) in burst.iter_mut().enumerate() {
+            let way = self.classify(frame, &mut tasks.all[index]);
+            tasks.all[index].way = way;
+            tasks.outbound.set(index, way == Way::Outbound);
+            tasks.inbound.set(index, way == Way::Inbound);
         }
         self.approach(&mut tasks);
         self.resolve(burst, &tasks, tick, verdicts);
@@ -160,63 +160,64 @@ impl Pipeline {
     }
 
     #[inline]
-    fn classify<F: Frame>(&self, frame: &mut F) -> Task {
+    fn classify<F: Frame>(&self, frame: &mut F, task: &mut Task) -> Way {
         match wire::plain(frame.head(), frame.len()) {
             Some(packet) if self.is_mine(frame.head()) & (packet.ttl > 1) => {
-                self.classify_plain(&packet)
+                self.classify_plain(&packet, task)
             }
-            _ => self.classify_other(frame.bytes_mut()),
+            _ => self.classify_other(frame.bytes_mut(), task),
         }
     }
 
     /// UDP and TCP without IPv4 options: the way of nearly every packet.
     #[inline]
-    fn classify_plain(&self, packet: &Plain) -> Task {
-        let key = Key {
+    fn classify_plain(&self, packet: &Plain, task: &mut Task) -> Way {
+        task.key = Key {
             src: packet.source,
             dst: packet.destination,
             src_port: packet.source_port,
             dst_port: packet.destination_port,
             protocol: packet.protocol,
         };
-        self.steer(key, Segment::of_flags(packet.flags), wire::TRANSPORT_AT as u16)
+        task.segment = Segment::of_flags(packet.flags);
+        task.transport_at = wire::TRANSPORT_AT as u16;
+        self.steer(packet.source, packet.destination, task)
     }
 
     /// Decides the direction of a packet. A subscriber's packet to another's external address is
     /// outbound too.
     #[inline]
-    fn steer(&self, key: Key, segment: Segment, transport_at: u16) -> Task {
-        let subscriber = self.shard.subscriber(key.src);
-        let index = self.shard.external_index(key.dst);
-        if key.dst == u32::from(self.identity.ip) {
+    fn steer(&self, source: u32, destination: u32, task: &mut Task) -> Way {
+        let subscriber = self.shard.subscriber(source);
+        let index = self.shard.external_index(destination);
+        if destination == u32::from(self.identity.ip) {
             return refuse(Refusal::Local);
         }
         if subscriber.is_none() & index.is_none() {
             return refuse(Refusal::Foreign);
         }
-        let way = if subscriber.is_some() { Way::Outbound } else { Way::Inbound };
-        let place = subscriber.map_or(index.unwrap_or(0), |subscriber| subscriber.0);
-        Task { way, segment, transport_at, place, hash: Hash::NONE, key }
+        task.place = subscriber.map_or(index.unwrap_or(0), |subscriber| subscriber.0);
+        if subscriber.is_some() { Way::Outbound } else { Way::Inbound }
     }
 
     /// Everything that is not plain: options, ICMP, ARP, and what is refused.
     #[inline(never)]
-    fn classify_other(&self, frame: &mut [u8]) -> Task {
+    fn classify_other(&self, frame: &mut [u8], task: &mut Task) -> Way {
         match wire::parse(frame) {
             Ok(Parsed::Ipv4(datagram)) if self.is_mine(frame) => {
-                self.classify_ipv4(frame, &datagram)
+                self.classify_ipv4(frame, &datagram, task)
             }
             Ok(_) if !self.is_mine(frame) && frame[0] & 1 == 0 => refuse(Refusal::Station),
             // A router does not forward what is addressed to all stations (RFC 1812 §5.3.4).
             Ok(Parsed::Ipv4(_)) => refuse(Refusal::Station),
             Ok(Parsed::Arp { operation, target, .. }) => {
                 match local::answer_arp(frame, operation, target, &self.identity) {
-                    true => done(Verdict::Answered),
+                    true => Way::Done(Verdict::Answered),
                     false => refuse(Refusal::Local),
                 }
             }
             Ok(Parsed::Other(_)) => refuse(Refusal::Ethertype),
-            Err(reason) => done(Verdict::Dropped(Drop::Malformed(reason))),
+            Err(reason) => Way::Done(Verdict::Dropped(Drop::Malformed(reason))),
         }
     }
 
@@ -226,13 +227,13 @@ impl Pipeline {
         frame[..6] == self.identity.mac.0 || self.promiscuous
     }
 
-    fn classify_ipv4(&self, frame: &mut [u8], datagram: &Datagram) -> Task {
+    fn classify_ipv4(&self, frame: &mut [u8], datagram: &Datagram, task: &mut Task) -> Way {
         if !checksum::verify_ipv4(&frame[14..datagram.transport_at]) {
             return refuse(Refusal::Ipv4Checksum);
         }
         if datagram.destination == self.identity.ip {
             return match local::answer_echo(frame, datagram, &self.identity) {
-                true => done(Verdict::Answered),
+                true => Way::Done(Verdict::Answered),
                 false => refuse(Refusal::Local),
             };
         }
@@ -258,8 +259,10 @@ impl Pipeline {
         if datagram.ttl <= 1 {
             return refuse(Refusal::Ttl);
         }
-        let key = Key { src, dst, src_port, dst_port, protocol: datagram.protocol };
-        self.steer(key, segment, datagram.transport_at as u16)
+        task.key = Key { src, dst, src_port, dst_port, protocol: datagram.protocol };
+        task.segment = segment;
+        task.transport_at = datagram.transport_at as u16;
+        self.steer(src, dst, task)
     }
 
     /// The few connections that live in their secondary bucket get a pass of their own: a miss that
@@ -301,7 +304,7 @@ impl Pipeline {
         verdicts: &mut ArrayVec<Verdict, BURST>,
     ) {
         verdicts.clear();
-        verdicts.extend(tasks.all.iter().map(|task| match task.way {
+        verdicts.extend(tasks.all[..burst.len()].iter().map(|task| match task.way {
             Way::Done(verdict) => verdict,
             Way::Outbound | Way::Inbound => Verdict::Forwarded,
         }));
