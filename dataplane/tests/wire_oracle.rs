@@ -1,7 +1,8 @@
 //! Parser and checksums against etherparse, which shares no code with this crate.
 
+use dataplane::frame::HEAD;
 use dataplane::wire::checksum::{self, Delta};
-use dataplane::wire::{Datagram, Malformed, Parsed, Transport, parse};
+use dataplane::wire::{Datagram, Malformed, Parsed, Plain, TRANSPORT_AT, Transport, parse, plain};
 use etherparse::{
     ArpHardwareId, EtherType, Icmpv4Type, IpFragOffset, IpHeaders, IpNumber, Ipv4Header, NetSlice,
     PacketBuilder, SlicedPacket, TransportSlice, UdpHeader,
@@ -423,5 +424,54 @@ fn every_reason_has_a_frame() {
     }
     for reason in Malformed::ALL {
         assert!(cases.iter().any(|(covered, _)| *covered == reason), "{}", reason.name());
+    }
+}
+
+/// What `plain` recognises, `parse` reads alike, with a right header checksum.
+fn plain_agrees(frame: &[u8]) -> Option<Plain> {
+    let mut head = [0xee; HEAD];
+    let seen = frame.len().min(HEAD);
+    head[..seen].copy_from_slice(&frame[..seen]);
+    let found = plain(&head, frame.len())?;
+    let Ok(Parsed::Ipv4(datagram)) = parse(frame) else { panic!("{found:?} is not read") };
+    assert!(checksum::verify_ipv4(&frame[14..34]), "{found:?}");
+    let (ports, flags) = match datagram.transport {
+        Transport::Udp { source, destination, .. } => ((source, destination), 0),
+        Transport::Tcp { source, destination, flags, .. } => ((source, destination), flags),
+        other => panic!("{found:?} is {other:?}"),
+    };
+    assert_eq!(datagram.transport_at, TRANSPORT_AT);
+    assert_eq!((found.source_port, found.destination_port, found.flags), (ports.0, ports.1, flags));
+    assert_eq!((found.protocol, found.ttl), (datagram.protocol, datagram.ttl));
+    let ends = (Ipv4Addr::from(found.source), Ipv4Addr::from(found.destination));
+    assert_eq!(ends, (datagram.source, datagram.destination));
+    Some(found)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn plain_packets_are_recognised(packet in packets()) {
+        let frame = packet.frame();
+        let recognised = plain_agrees(&frame).is_some();
+        prop_assert_eq!(recognised, packet.ip_option_words == 0 && packet.protocol != ICMP);
+    }
+
+    #[test]
+    fn what_is_recognised_in_noise_is_read_alike(
+        noise in noise(), packet in packets(), at in 0usize..80, byte: u8, cut in 0usize..100
+    ) {
+        plain_agrees(&noise);
+        let mut frame = packet.frame();
+        let at = at % frame.len();
+        frame[at] = byte;
+        if (14..34).contains(&at) {
+            let check = checksum::ipv4_header(&frame[14..34]);
+            frame[24..26].copy_from_slice(&check.to_be_bytes());
+        }
+        plain_agrees(&frame);
+        frame.truncate(cut.min(frame.len()));
+        plain_agrees(&frame);
     }
 }

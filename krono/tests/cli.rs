@@ -261,3 +261,38 @@ fn an_interrupted_run_keeps_and_marks_what_it_has() {
     let samples = fs::read_to_string(folder.path().join("out/samples.csv")).expect("samples");
     assert!(samples.lines().count() > 10, "{samples}");
 }
+
+/// A SUT that drops, damages, mistranslates or leaks is caught, and the summary names what it did.
+/// The faults hit what the SUT sends; nothing else tells the generator of them.
+#[test]
+fn a_sut_at_fault_is_caught_and_named() {
+    if processors() < 2 {
+        return println!("skipped: a run needs two processors");
+    }
+    let folder = folder();
+    for (fault, criterion) in [
+        ("drop", "ledger.lost"),
+        ("corrupt", "ledger.corrupt"),
+        ("mistranslate", "ledger.mistranslated"),
+        ("misdeliver", "ledger.mistranslated"),
+    ] {
+        let scenario = SCENARIO.replace("ledger.mistranslated", criterion)
+            + &format!("\n[faults]\n{fault} = \"1/1000\"\n");
+        let name = format!("{fault}.toml");
+        fs::write(folder.path().join(&name), scenario).expect("written");
+        let output = krono_within_a_minute(folder.path(), &["run", &name, "--out", fault]);
+        let text = stderr(&output);
+        // On a busy machine the run may be invalid beside: then that comes first.
+        assert!(matches!(output.status.code(), Some(1 | 4)), "{fault}: {:?} {text}", output.status);
+        let summary = summary(&folder.path().join(fault));
+        let judged = &summary["pass"]["criteria"][0];
+        assert_eq!(
+            (&judged["name"], &judged["met"]),
+            (&criterion.into(), &false.into()),
+            "{fault}"
+        );
+        let count = summary["ledger"][criterion.trim_start_matches("ledger.")].as_u64();
+        assert!(count.is_some_and(|count| count > 0), "{fault}: {count:?}");
+        assert_eq!(summary["pass"]["met"], false, "{fault}");
+    }
+}

@@ -2,11 +2,9 @@
 //! that etherparse would make of the same fields with the new address and port, byte for byte; a
 //! damaged one leaves exactly as damaged as it came; and no bytes whatsoever upset the core.
 
-mod rig;
-
+use crate::rig::{Fate, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use etherparse::{Ipv4Options, TransportHeader};
 use proptest::prelude::*;
-use rig::{Fate, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use std::net::SocketAddrV4;
 
 /// What a packet looks like apart from its addresses.
@@ -160,7 +158,7 @@ proptest! {
         there in shape(),
         back in shape(),
     ) {
-        let mut rig = Rig::new(&rig::config());
+        let mut rig = Rig::new(&crate::rig::config());
         let asked = there.apply(question(protocol, inside, remote));
         let fate = one(&mut rig, asked.bytes());
         prop_assert_eq!(fate.verdict, "forwarded");
@@ -183,7 +181,7 @@ proptest! {
         damage in 1u16..0xffff,
         inbound: bool,
     ) {
-        let mut rig = Rig::new(&rig::config());
+        let mut rig = Rig::new(&crate::rig::config());
         let shape = Shape { unchecked: false, ..shape };
         let asked = shape.apply(question(protocol, inside, remote));
         let mut packet = asked.clone();
@@ -205,7 +203,7 @@ proptest! {
     #[test]
     fn nothing_upsets_the_core(frames in prop::collection::vec(frame(), 1..100)) {
         // The rig checks that each frame has one verdict, is sent or freed, and is counted.
-        let fates = Rig::new(&rig::config()).process(&frames);
+        let fates = Rig::new(&crate::rig::config()).process(&frames);
         for (frame, fate) in frames.iter().zip(&fates) {
             if fate.verdict == "forwarded" {
                 prop_assert_eq!(fate.sent.len(), frame.len());

@@ -1,16 +1,13 @@
 //! Krononat against a model in ordinary maps: long random lives of a few subscribers, remotes and
 //! ports, so that connections collide, are filtered, expire, are re-opened and run out of room.
 
-mod model;
-mod rig;
-
+use crate::model::{Expected, Headers, ICMP, Limits, Model, TCP, Timers, UDP};
+use crate::rig::{Fate, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use dataplane::clock::Nanos;
 use krononat::config::{self, Config};
 use krononat::ports::Slot;
-use model::{Expected, Headers, ICMP, Limits, Model, TCP, Timers, UDP};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use rig::{Fate, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// One packet of a few thousand possible ones.
@@ -149,7 +146,8 @@ fn setup() -> impl Strategy<Value = Config> {
     let room = prop_oneof![Just(10u32), Just(70), Just(150)];
     (blocks, room, timers(), any::<u64>()).prop_map(
         |((port_block, nets), connections_max, timers, seed)| {
-            let mut config = Config { port_block, connections_max, timers, seed, ..rig::config() };
+            let mut config =
+                Config { port_block, connections_max, timers, seed, ..crate::rig::config() };
             config.cores[0].subscribers = nets.map(|net| net.parse().unwrap()).to_vec();
             config
         },
@@ -374,7 +372,7 @@ impl Trial {
 
 #[test]
 fn a_closed_connection_is_not_held_for_as_long_as_an_established_one() {
-    let config = rig::config();
+    let config = crate::rig::config();
     let mut trial = Trial::new(&config, 0, 1);
     let (inside, remote) = (at("100.64.0.0:5000"), at("192.0.2.1:443"));
     trial.act(&Action::Handshake(Draft { protocol: TCP, flags: 0, inside: (0, 5000), remote }));

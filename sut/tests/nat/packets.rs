@@ -1,14 +1,12 @@
 //! What becomes of single packets, as a table: what was sent before, the packet, its verdict, and
 //! every byte of what is sent. A row names the RFC it follows, or departs from.
 
-mod rig;
-
+use crate::rig::{CORE, CORE_IP, GATEWAY, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use etherparse::{
     ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv4Type, IpNumber, PacketBuilder,
     TransportHeader,
 };
 use krononat::verdict::Drop;
-use rig::{CORE, CORE_IP, GATEWAY, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -44,7 +42,7 @@ impl Row {
 
     fn check(&self) {
         let Row { name, rfc, .. } = self;
-        let mut rig = Rig::new(&rig::config());
+        let mut rig = Rig::new(&crate::rig::config());
         let opening: Vec<Vec<u8>> = self.before.iter().cloned().map(whole).collect();
         let opened = rig.process(&opening);
         assert!(opened.iter().all(|fate| fate.verdict == "forwarded"), "{name}: before it");

@@ -1,0 +1,8 @@
+//! The NAT of one core, fed packets that etherparse made and judged by what comes out.
+
+mod against_etherparse;
+mod against_model;
+mod model;
+mod no_alloc;
+mod packets;
+mod rig;
