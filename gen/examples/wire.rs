@@ -1,5 +1,6 @@
 //! What one generator core does through a plain wire: 1,032,192 connections, IMIX, everything
-//! verified. `cargo run --release -p kronogen --example wire [-- BATCH [SECONDS [UDP_SHARE]]]`
+//! verified. `cargo run --release -p kronogen --example wire
+//! [-- BATCH [SECONDS [UDP_SHARE [CONNECTIONS]]]]`
 //!
 //! Cycles are read over 16 steps at a time; their 10th percentile and median show what the code
 //! takes where other work on the machine disturbs the mean.
@@ -17,9 +18,10 @@ use kronogen::worker::Generator;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+/// Connections held unless told otherwise.
 const CONNECTIONS: u32 = 1_032_192;
 
-fn config(batch: usize, seconds: u64, udp_share: f64) -> Config {
+fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32) -> Config {
     let mac = Mac::of(1, 0, 0);
     let phase = |name: &str, open_per_s, rate, until| Phase {
         name: name.to_owned(),
@@ -44,7 +46,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64) -> Config {
         cores: vec![CoreConfig {
             core: CoreId(0),
             cpu: None,
-            connections: CONNECTIONS,
+            connections,
             servers: "198.18.0.0/16".parse().expect("a network"),
             gateways: vec![mac],
             identity: Identity {
@@ -58,7 +60,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64) -> Config {
             ports: Vec::new(),
         }],
         phases: vec![
-            phase("fill", 5e6, Rate::None, Until::Held(CONNECTIONS)),
+            phase("fill", 5e6, Rate::None, Until::Held(connections)),
             phase("steady", 0.0, Rate::Max, Until::For(seconds * 1_000_000_000)),
         ],
     }
@@ -69,7 +71,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = arguments.first().map_or(Ok(32), |text| text.parse())?;
     let seconds = arguments.get(1).map_or(Ok(2), |text| text.parse())?;
     let udp_share = arguments.get(2).map_or(Ok(0.5), |text| text.parse())?;
-    let config = config(batch, seconds, udp_share);
+    let connections = arguments.get(3).map_or(Ok(CONNECTIONS), |text| text.parse())?;
+    let config = config(batch, seconds, udp_share, connections);
     config.validate()?;
     let clock = Tsc::calibrate();
     let mut arena = Arena::new(frames_per_lane(DEPTH))?;

@@ -14,6 +14,7 @@ use crate::stamp::{
     UDP_SEQUENCE_BITS, UDP_TIME_BITS, UdpStamp, age, is_from, read_window, segment_direction,
     segment_id,
 };
+use crate::sum::{add, is_intact};
 use crate::template::{CONTROL_TOTAL, ETHERNET, Ends, IPV4, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::tuple::ConnectionId;
 use dataplane::frame::{HEAD, SHORTEST};
@@ -101,26 +102,6 @@ fn native_sum<const N: usize>(head: &[u8; HEAD], at: usize) -> u64 {
         sum + (eight >> 32) + (eight & 0xffff_ffff)
     });
     rest.chunks_exact(2).fold(sum, |sum, two| sum + u64::from(u16::from_ne_bytes([two[0], two[1]])))
-}
-
-#[inline]
-fn native_at(head: &[u8; HEAD], at: usize) -> u64 {
-    u64::from_ne_bytes(get(head, at))
-}
-
-#[inline]
-fn native32_at(head: &[u8; HEAD], at: usize) -> u64 {
-    u64::from(u32::from_ne_bytes(get(head, at)))
-}
-
-/// Ones' complement sum of native words, in 33 bits.
-#[inline]
-fn carried<const N: usize>(words: [u64; N]) -> u64 {
-    let sum = words.into_iter().fold(0u64, |sum, word| {
-        let (sum, carry) = sum.overflowing_add(word);
-        sum + u64::from(carry)
-    });
-    (sum >> 32) + (sum & 0xffff_ffff)
 }
 
 /// Protocol and length of the pseudo-header, to be added to a native sum.
@@ -302,6 +283,7 @@ impl Inspector {
         now: u64,
     ) -> Option<(u32, u64)> {
         let total = length.wrapping_sub(ETHERNET) as u64;
+        let segment = total.wrapping_sub(IPV4 as u64) & 0xffff;
         let protocol = if UDP { PROTOCOL_UDP } else { PROTOCOL_TCP };
         let addresses = u64::from(ends.source) << 32 | u64::from(ends.destination);
         let ports = u32::from(ends.source_port) << 16 | u32::from(ends.destination_port);
@@ -310,33 +292,37 @@ impl Inspector {
         differs |= u64::from(u32_at(head, 20) & 0xffff_00ff ^ (0x4000_0000 | u32::from(protocol)));
         differs |= u64_at(head, 26) ^ addresses;
         differs |= u64::from(u32_at(head, 34) ^ ports);
-        let network = carried([native_at(head, 14), native_at(head, 22), native32_at(head, 30)]);
-        differs |= u64::from(fold(network)) ^ 0xffff;
-        let segment = (total as u16).wrapping_sub(IPV4 as u16);
-        let covered = [26, 34, 42, 50].map(|at| native_at(head, at));
-        let transport = carried(covered) + pseudo(protocol, segment);
-        let (sequence, age, mismatch) = if UDP {
+        // Sums are over the fields as they ought to be, and over what only the frame can say.
+        let both = u64::from(ends.source) + u64::from(ends.destination);
+        let life_and_check = u64::from(u32_at(head, 22));
+        let network = 0x4500 + 0x4000 + total + life_and_check + both;
+        let transport = both + u64::from(ports) + u64::from(protocol) + segment;
+        let (sequence, age, mismatch, transport) = if UDP {
             let (a, b) = (u64_at(head, 42), u64_at(head, 50));
+            let length_and_check = u64::from(u32_at(head, 38));
             let tail = u64::from(u16_at(head, 58));
             let (sequence, planned, mismatch) = UdpStamp::recognise(a, b, trial, self.source);
-            let mismatch = mismatch | tail | u64::from(u16_at(head, 38) ^ segment);
-            (sequence, age(now, planned, UDP_TIME_BITS), mismatch)
+            let mismatch = mismatch | tail | length_and_check >> 16 ^ segment;
+            let transport = add(add(a, b), transport + length_and_check);
+            (sequence, age(now, planned, UDP_TIME_BITS), mismatch, transport)
         } else {
             let direction = if DOWN { Direction::Down } else { Direction::Up };
             let numbers = Segment::Data(direction).numbers(id, self.source);
-            let stamp = u64_at(head, 52);
+            // The urgent pointer, of no use, is the upper end of the stamp's number and must be zero.
+            let (flags_and_check, stamp) = (u64_at(head, 46) >> 16, u64_at(head, 52));
             let (sequence, planned, mismatch) =
                 TcpStamp::recognise(stamp, numbers.seq, numbers.ack);
             let seq_ack = u64::from(numbers.seq) << 32 | u64::from(numbers.ack);
             // Data offset and flags, and of the window the trial; its sequence bits are the stamp's.
             let wanted = 0x5000_8000 | u32::from(numbers.flags) << 16 | u32::from(trial.0);
-            let flags = u64::from(u32_at(head, 46) & 0xffff_80ff ^ wanted);
+            let flags = flags_and_check >> 16 & 0xffff_80ff ^ u64::from(wanted);
             let mismatch = mismatch | u64_at(head, 38) ^ seq_ack | flags;
-            (sequence, age(now, planned, TCP_TIME_BITS), mismatch)
+            let transport = add(add(seq_ack, stamp), transport + flags_and_check);
+            (sequence, age(now, planned, TCP_TIME_BITS), mismatch, transport)
         };
-        let rest = if UDP { 0 } else { u64::from(u16::from_ne_bytes(get(head, 58))) };
-        differs |= mismatch | (u64::from(fold(transport + rest)) ^ 0xffff);
-        (differs == 0 && self.mix.is_known(length as u16)).then_some((sequence, age))
+        let known = self.mix.is_known(length as u16);
+        let expected = (differs | mismatch == 0) & is_intact(network) & is_intact(transport);
+        (expected & known).then_some((sequence, age))
     }
 
     #[inline]

@@ -24,6 +24,7 @@ pub mod run;
 pub mod schedule;
 pub mod segment;
 pub mod stamp;
+mod sum;
 pub mod template;
 pub mod trial;
 pub mod tuple;

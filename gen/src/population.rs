@@ -65,6 +65,26 @@ pub struct Place {
     pub slot: u32,
 }
 
+/// The connections held at one time, to draw many from.
+#[derive(Clone, Copy, Debug)]
+pub struct Lot {
+    first: Place,
+    count: u32,
+    mask: u32,
+    cycle: u32,
+}
+
+impl Lot {
+    /// The connection that `draw`, uniform over 32 bits, picks. At least one must be held.
+    #[inline]
+    pub fn pick(&self, draw: u32) -> Place {
+        let index = ((u64::from(draw) * u64::from(self.count)) >> 32) as u32;
+        let id = self.first.id.0 + index;
+        let id = if id >= self.cycle { id - self.cycle } else { id };
+        Place { id: ConnectionId(id), slot: self.first.slot.wrapping_add(index) & self.mask }
+    }
+}
+
 impl Population {
     /// An empty one with room for `capacity` (a power of two) records; `cycle` identifiers.
     ///
@@ -123,11 +143,11 @@ impl Population {
         Place { id: ConnectionId(id), slot: (position & self.mask) as u32 }
     }
 
-    /// The held connection that `draw`, uniform over 32 bits, picks. At least one must be held.
+    /// The connections held now, to draw from.
     #[inline]
-    pub fn pick(&self, draw: u32) -> Place {
-        let index = (u64::from(draw) * u64::from(self.held())) >> 32;
-        self.at(self.closing + index)
+    pub fn lot(&self) -> Lot {
+        let (first, mask) = (self.at(self.closing), self.mask as u32);
+        Lot { first, count: self.held(), mask, cycle: self.cycle }
     }
 
     /// Slot of a connection by its name, held or lingering.
@@ -215,7 +235,7 @@ mod tests {
         }
         let mut count = [0; 12];
         for step in 0..8000u32 {
-            count[population.pick(step.wrapping_mul(u32::MAX / 8000)).id.0 as usize] += 1;
+            count[population.lot().pick(step.wrapping_mul(u32::MAX / 8000)).id.0 as usize] += 1;
         }
         assert!(count[..4].iter().all(|&n| n == 0));
         assert!(count[4..].iter().all(|&n| (995..=1005).contains(&n)), "{count:?}");

@@ -7,9 +7,9 @@
 
 use crate::segment::Numbers;
 use crate::stamp::{TCP_STAMP, UDP_STAMP};
+use crate::sum::{add, fold};
 use dataplane::frame::HEAD;
 use dataplane::identity::Mac;
-use dataplane::wire::checksum::fold;
 
 /// Bytes of the Ethernet header.
 pub const ETHERNET: usize = 14;
@@ -99,11 +99,6 @@ fn put_ip(head: &mut [u8; HEAD], hop: &Hop, ends: Ends, total: u16, protocol: u8
     addresses + u64::from(ends.ports())
 }
 
-#[inline]
-fn halves(value: u64) -> u64 {
-    (value >> 32) + (value & 0xffff_ffff)
-}
-
 /// Writes a UDP datagram with its stamp, for a buffer of `length` bytes.
 #[inline]
 pub fn put_udp(head: &mut [u8; HEAD], hop: &Hop, ends: Ends, length: u16, stamp: (u64, u64)) {
@@ -112,7 +107,7 @@ pub fn put_udp(head: &mut [u8; HEAD], hop: &Hop, ends: Ends, length: u16, stamp:
     let sum = put_ip(head, hop, ends, total, PROTOCOL_UDP);
     // The datagram's length stands in the pseudo-header and in the header.
     let sum = sum + u64::from(PROTOCOL_UDP) + 2 * u64::from(datagram);
-    let check = match !fold(sum + halves(stamp.0) + halves(stamp.1)) {
+    let check = match !fold(add(add(stamp.0, stamp.1), sum)) {
         0 => 0xffff,
         check => check,
     };
@@ -137,20 +132,21 @@ pub fn put_tcp(
 ) {
     let sum = put_ip(head, hop, ends, total, PROTOCOL_TCP);
     let control = TCP_OFFSET | u16::from(numbers.flags);
+    let word = u32::from(control) << 16 | u32::from(window);
+    let stamp = stamp & 0xffff_ffff_ffff;
     let sum = sum
         + u64::from(PROTOCOL_TCP)
         + u64::from(total - IPV4 as u16)
         + u64::from(numbers.seq)
         + u64::from(numbers.ack)
-        + u64::from(control)
-        + u64::from(window)
-        + halves(stamp);
+        + u64::from(word)
+        + stamp;
     put(head, 38, numbers.seq.to_be_bytes());
     put(head, 42, numbers.ack.to_be_bytes());
-    put(head, 46, (u32::from(control) << 16 | u32::from(window)).to_be_bytes());
+    put(head, 46, word.to_be_bytes());
     // Checksum, no urgent pointer, and the upper half of the stamp; then the rest of the stamp.
     put(head, 50, (!fold(sum)).to_be_bytes());
-    put(head, 52, (stamp & 0xffff_ffff_ffff).to_be_bytes());
+    put(head, 52, stamp.to_be_bytes());
 }
 
 #[cfg(test)]

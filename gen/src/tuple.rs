@@ -24,7 +24,7 @@ pub const SHARDS_MAX: usize = 4096;
 pub struct ConnectionId(pub u32);
 
 /// The subscriber's view of one connection. Addresses are numbers in host order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tuple {
     /// Subscriber's address.
     pub subscriber: u32,
@@ -53,8 +53,10 @@ struct Shard {
 #[derive(Clone, Debug)]
 pub struct Tuples {
     shards: Box<[Shard]>,
-    /// 2⁴⁸/M, rounded up: ⌊k/M⌋ = k·reciprocal ≫ 48 for k < 2²⁸ and M ≤ 4096.
+    /// 2^shift/M, rounded up: ⌊k/M⌋ = k·reciprocal ≫ shift. The shift is 28 + ⌈log₂ M⌉, so that this
+    /// is exact for k < 2²⁸ (Granlund and Montgomery, 1994) and the product below 2⁵⁷.
     reciprocal: u64,
+    shift: u32,
     port_multiplier: u32,
     seed: u64,
     server_first: u32,
@@ -97,11 +99,13 @@ impl Tuples {
             .collect();
         let widest = shards.iter().map(|shard| u64::from(shard.mask) + 1).max().unwrap_or(1);
         let (ids, count) = (1u64 << ID_BITS, count as u64);
+        let shift = ID_BITS + count.next_power_of_two().trailing_zeros();
         let round = count * widest * u64::from(PORTS);
         let whole = if round <= ids { round } else { count };
         Tuples {
             shards,
-            reciprocal: (1u64 << 48) / count + 1,
+            reciprocal: (1u64 << shift).div_ceil(count),
+            shift,
             port_multiplier: spread(seed ^ 0x706f_7274) as u32 | 1,
             seed: spread(seed),
             server_first: u32::from(core.servers.network()),
@@ -121,7 +125,7 @@ impl Tuples {
     #[inline]
     pub fn tuple(&self, id: ConnectionId) -> Tuple {
         let k = id.0;
-        let i = ((u128::from(k) * u128::from(self.reciprocal)) >> 48) as u32;
+        let i = ((u64::from(k) * self.reciprocal) >> self.shift) as u32;
         let j = k - i * self.shards.len() as u32;
         let shard = &self.shards[j as usize];
         let subscriber = i.wrapping_mul(shard.multiplier).wrapping_add(shard.offset) & shard.mask;

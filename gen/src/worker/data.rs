@@ -3,21 +3,22 @@
 //! Each packet belongs to a connection drawn uniformly from those held. The draw is made a batch
 //! ahead of the sending, so that the connection's record is in the cache by then.
 
-use super::classes::Classes;
+use super::classes::{Classes, ones};
 use super::{Generator, Sender};
 use crate::config::{BATCH_MAX, Rate};
-use crate::population::Place;
+use crate::flow::Flow;
+use crate::population::{Lot, Place};
 use crate::segment::Segment;
 use crate::stamp::{Direction, TcpStamp, UdpStamp, ticks, window};
-use crate::template::{self, ETHERNET};
+use crate::template::{self, ETHERNET, Ends};
 use crate::tuple::Tuple;
-use arrayvec::ArrayVec;
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::cpu;
 use dataplane::frame::Frame;
 use dataplane::port::Port;
 use rand_core::RngCore;
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// Draws in place of a connection that is not established, before the packet is given up.
 const REDRAWS: usize = 4;
@@ -38,18 +39,69 @@ pub(super) struct Window {
 }
 
 /// A connection and a direction for a packet to come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Pick {
     place: Place,
-    direction: Direction,
+    down: bool,
     tuple: Tuple,
 }
 
 /// Draws for the next batch, the oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Picks {
-    ahead: ArrayVec<Pick, BATCH_MAX>,
+    ahead: [Pick; BATCH_MAX],
+    /// Draws there are, and how many of them are used up.
+    count: usize,
     used: usize,
+    /// Position of the next connection to close when draws were made last, and how many of the
+    /// draws are from before it came there: their connections may be over.
+    closing: u64,
+    old: usize,
+}
+
+impl Default for Picks {
+    fn default() -> Self {
+        Picks { ahead: [Pick::default(); BATCH_MAX], count: 0, used: 0, closing: 0, old: 0 }
+    }
+}
+
+impl Picks {
+    /// Draws not yet used.
+    #[inline]
+    fn waiting(&self) -> &[Pick] {
+        &self.ahead[self.used..self.count]
+    }
+
+    /// Drops the used ones and makes it `count` in all, of connections at `closing` and after;
+    /// returns the new ones, still to be drawn.
+    #[inline]
+    fn renew(&mut self, count: usize, closing: u64) -> &mut [Pick] {
+        self.ahead.copy_within(self.used..self.count, 0);
+        self.old = self.old.saturating_sub(self.used);
+        let kept = self.count - self.used;
+        if self.closing != closing {
+            (self.closing, self.old) = (closing, kept);
+        }
+        (self.count, self.used) = (count.max(kept), 0);
+        &mut self.ahead[kept..self.count]
+    }
+
+    /// Whether all draws to come are of connections that are held while `closing` is the next to
+    /// close.
+    #[inline]
+    fn are_held(&self, closing: u64) -> bool {
+        self.closing == closing && self.used >= self.old
+    }
+}
+
+impl Pick {
+    /// Draws direction and connection; the tuple follows from it.
+    #[inline]
+    fn draw(&mut self, rng: &mut Xoshiro256PlusPlus, up_below: u64, lot: &Lot) {
+        let random = rng.next_u64();
+        self.down = random & 0xffff_ffff >= up_below;
+        self.place = lot.pick((random >> 32) as u32);
+    }
 }
 
 impl<P: Port> Generator<P> {
@@ -79,7 +131,7 @@ impl<P: Port> Generator<P> {
         trial.ledger.planned += shed;
         trial.ledger.unsent += shed;
         let mut left = room.min(self.plan.batch);
-        if self.picks.ahead.len() < left {
+        if self.picks.waiting().len() < left {
             self.draw_ahead();
         }
         let mut sent = 0;
@@ -89,7 +141,7 @@ impl<P: Port> Generator<P> {
                 break;
             }
             left -= count;
-            sent += self.send_burst(&planned[..count], rate, now);
+            sent += self.send_burst(&planned, count, rate, now);
         }
         self.draw_ahead();
         sent
@@ -134,30 +186,31 @@ impl<P: Port> Generator<P> {
         (planned, due)
     }
 
-    fn send_burst(&mut self, planned: &[Nanos], rate: Rate, now: Nanos) -> u32 {
+    fn send_burst(
+        &mut self,
+        planned: &[Nanos; BURST],
+        count: usize,
+        rate: Rate,
+        now: Nanos,
+    ) -> u32 {
         let mut burst = Burst::new();
-        self.port.alloc(&mut burst, planned.len());
+        self.port.alloc(&mut burst, count);
         let first = self.picks.used;
-        let mut lengths = [0; BURST];
-        let mut classes = Classes::default();
-        let mut written = 0;
-        for frame in &mut burst {
-            let Some((udp, down)) = self.confirm_pick() else { break };
-            classes.push(udp, down);
-            lengths[written] = self.mix.next_length();
-            frame.set_len(usize::from(lengths[written]));
-            written += 1;
-        }
-        for index in classes.groups() {
-            self.write(&mut burst[index], first + index, lengths[index], planned[index]);
-        }
+        let classes = self.confirm_picks(burst.len());
+        let written = classes.len();
+        let lengths = self.mix.next_lengths(written);
+        let [udp_up, udp_down, tcp_up, tcp_down] = classes.split();
+        self.write_group::<true, false>(&mut burst, first, udp_up, &lengths, planned);
+        self.write_group::<true, true>(&mut burst, first, udp_down, &lengths, planned);
+        self.write_group::<false, false>(&mut burst, first, tcp_up, &lengths, planned);
+        self.write_group::<false, true>(&mut burst, first, tcp_down, &lengths, planned);
         let trial = &mut self.trials[self.phase];
-        let short = burst.len() < planned.len();
+        let short = burst.len() < count;
         if written < burst.len() {
             let mut spare: Burst<P::Frame> = burst.drain(written..).collect();
             self.port.free(&mut spare);
         }
-        let asked = if rate == Rate::Max { written } else { planned.len() } as u64;
+        let asked = if rate == Rate::Max { written } else { count } as u64;
         trial.ledger.planned += asked;
         trial.ledger.unsent += asked - written as u64;
         // Instants come in order, so the first one of a burst is the latest to leave.
@@ -171,66 +224,118 @@ impl<P: Port> Generator<P> {
         self.transmit(&mut burst, &lengths)
     }
 
+    /// Takes the next draws, at most `wanted`, of established connections.
+    #[inline]
+    fn confirm_picks(&mut self, wanted: usize) -> Classes {
+        let mut classes = Classes::default();
+        // Nearly always every connection is established, and no record need be looked at.
+        let all = self.established == self.population.held();
+        if all && self.picks.are_held(self.population.closing()) {
+            let waiting = self.picks.waiting();
+            for pick in &waiting[..wanted.min(waiting.len())] {
+                classes.push(pick.tuple.udp, pick.down);
+            }
+            self.picks.used += classes.len();
+            return classes;
+        }
+        while classes.len() < wanted
+            && let Some((udp, down)) = self.confirm_pick()
+        {
+            classes.push(udp, down);
+        }
+        classes
+    }
+
     /// Takes the next draw, and draws again in its place while its connection is not established;
     /// returns whether it is UDP and goes down. `None` when a bounded number of draws is not.
-    #[inline]
     fn confirm_pick(&mut self) -> Option<(bool, bool)> {
         for _ in 0..=REDRAWS {
-            let pick = self.picks.ahead.get(self.picks.used)?;
+            let pick = self.picks.waiting().first()?;
             // A draw may be older than the record it points to.
             if self.population.find(pick.place.id) == Some(pick.place.slot)
                 && self.population.flow(pick.place.slot).is_established()
             {
+                let answer = (pick.tuple.udp, pick.down);
                 self.picks.used += 1;
-                return Some((pick.tuple.udp, pick.direction == Direction::Down));
+                return Some(answer);
             }
-            let again = self.draw()?;
-            *self.picks.ahead.get_mut(self.picks.used)? = again;
+            if self.population.held() == 0 {
+                return None;
+            }
+            let pick = &mut self.picks.ahead[self.picks.used];
+            pick.draw(&mut self.rng, self.plan.up_below, &self.population.lot());
+            pick.tuple = self.sender.tuples.tuple(pick.place.id);
         }
         None
-    }
-
-    #[inline]
-    fn draw(&mut self) -> Option<Pick> {
-        if self.population.held() == 0 {
-            return None;
-        }
-        let random = self.rng.next_u64();
-        let up = random & 0xffff_ffff < self.plan.up_below;
-        let direction = if up { Direction::Up } else { Direction::Down };
-        let place = self.population.pick((random >> 32) as u32);
-        Some(Pick { place, direction, tuple: self.sender.tuples.tuple(place.id) })
     }
 
     /// Draws for the next batch and asks for the records.
     #[inline]
     fn draw_ahead(&mut self) {
-        self.picks.ahead.drain(..self.picks.used);
-        self.picks.used = 0;
-        while self.picks.ahead.len() < self.plan.batch {
-            let Some(pick) = self.draw() else { break };
-            cpu::prefetch_write(self.population.flow(pick.place.slot));
-            self.picks.ahead.push(pick);
+        let Generator { population, sender, picks, plan, .. } = self;
+        let held = population.held() > 0;
+        let count = if held { plan.batch } else { 0 };
+        let fresh = picks.renew(count, population.closing());
+        if !held {
+            return;
+        }
+        // Two passes, as all of it at once is more than the registers hold.
+        let (lot, up_below, mut rng) = (population.lot(), plan.up_below, self.rng.clone());
+        for pick in &mut *fresh {
+            pick.draw(&mut rng, up_below, &lot);
+            cpu::prefetch_write(population.flow(pick.place.slot));
+        }
+        self.rng = rng;
+        for pick in fresh {
+            pick.tuple = sender.tuples.tuple(pick.place.id);
         }
     }
 
+    /// Writes the data packets in `group`, which are of one protocol and direction, from the draws
+    /// at `first` and after. Protocol and direction are constants, so nothing depends on them that
+    /// could be mispredicted or selected.
     #[inline]
-    fn write(&mut self, frame: &mut P::Frame, pick: usize, length: u16, planned: Nanos) {
-        let Pick { place, direction, ref tuple } = self.picks.ahead[pick];
-        let flow = &mut self.population.flows()[place.slot as usize];
-        let sequence = flow.next_sequence(direction);
-        let ends = Sender::ends(tuple, direction, flow.outer());
-        let head = frame.head_mut();
-        let (hop, planned) = (&self.sender.hops[usize::from(tuple.shard)], ticks(planned));
-        let Sender { trial, source, .. } = self.sender;
-        if tuple.udp {
-            let stamp = UdpStamp { trial, source, id: place.id, direction, sequence, planned };
-            template::put_udp(head, hop, ends, length, stamp.pack());
-        } else {
-            let numbers = Segment::Data(direction).numbers(place.id, source);
-            let stamp = TcpStamp { sequence, planned }.pack(numbers.seq, numbers.ack);
-            let (total, window) = (length - ETHERNET as u16, window(trial, sequence));
-            template::put_tcp(head, hop, ends, total, numbers, window, stamp);
+    fn write_group<const UDP: bool, const DOWN: bool>(
+        &mut self,
+        burst: &mut [P::Frame],
+        first: usize,
+        mut group: u32,
+        lengths: &[u16; BURST],
+        planned: &[Nanos; BURST],
+    ) {
+        let direction = if DOWN { Direction::Down } else { Direction::Up };
+        let Sender { trial, source, ref hops, .. } = self.sender;
+        let picks = &self.picks.ahead[first..];
+        let flows = self.population.flows();
+        for index in ones(&mut group) {
+            let Pick { place, ref tuple, .. } = picks[index];
+            let (frame, length, planned) = (&mut burst[index], lengths[index], planned[index]);
+            let flow = &mut flows[place.slot as usize];
+            let sequence = flow.next_sequence(direction);
+            let ends = data_ends::<DOWN>(tuple, flow);
+            let (hop, planned) = (&hops[usize::from(tuple.shard)], ticks(planned));
+            frame.set_len(usize::from(length));
+            let head = frame.head_mut();
+            if UDP {
+                let stamp = UdpStamp { trial, source, id: place.id, direction, sequence, planned };
+                template::put_udp(head, hop, ends, length, stamp.pack());
+            } else {
+                let numbers = Segment::Data(direction).numbers(place.id, source);
+                let stamp = TcpStamp { sequence, planned }.pack(numbers.seq, numbers.ack);
+                let (total, window) = (length - ETHERNET as u16, window(trial, sequence));
+                template::put_tcp(head, hop, ends, total, numbers, window, stamp);
+            }
         }
     }
+}
+
+/// Where a data packet of an established connection comes from and goes to when it is sent: its
+/// translation has been learnt.
+#[inline]
+fn data_ends<const DOWN: bool>(tuple: &Tuple, flow: &Flow) -> Ends {
+    let inside = (tuple.subscriber, tuple.subscriber_port);
+    let (source, source_port) = if DOWN { flow.learnt() } else { inside };
+    let (destination, destination_port) = (tuple.server, tuple.server_port);
+    let up = Ends { source, destination, source_port, destination_port };
+    if DOWN { up.reversed() } else { up }
 }

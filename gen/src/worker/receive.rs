@@ -9,6 +9,7 @@ use crate::stamp::{
     Direction, TCP_SEQUENCE_BITS, TICK_SHIFT, UDP_SEQUENCE_BITS, UdpStamp, restore, ticks,
 };
 use crate::template::{self, Ends};
+use crate::trial::Trial;
 use crate::tuple::{ConnectionId, Tuple};
 use arrayvec::ArrayVec;
 use dataplane::burst::{BURST, Burst};
@@ -17,12 +18,15 @@ use dataplane::cpu;
 use dataplane::frame::{FCS, Frame, SHORTEST};
 use dataplane::port::Port;
 
-/// What a frame seems to be: the connection it names, and the place of its record.
+/// What a frame seems to be: the connection it names, and the place of its record or [`UNKNOWN`].
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     id: ConnectionId,
-    slot: Option<u32>,
+    slot: u32,
 }
+
+/// Slot of a connection that is not known: beyond all records, so that looking for it there tells.
+const UNKNOWN: u32 = u32::MAX;
 
 /// What a handshake sends back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +60,9 @@ impl<P: Port> Generator<P> {
         for frame in &burst {
             let glimpse = glimpse(frame.head());
             classes.push(glimpse.udp, glimpse.down);
-            let slot = self.population.find(glimpse.id);
-            if let Some(slot) = slot {
-                cpu::prefetch_write(self.population.flow(slot));
+            let slot = self.population.find(glimpse.id).unwrap_or(UNKNOWN);
+            if let Some(flow) = self.population.flows().get(slot as usize) {
+                cpu::prefetch_write(flow);
             }
             seen.push(Seen { id: glimpse.id, slot });
         }
@@ -89,61 +93,61 @@ impl<P: Port> Generator<P> {
         group: u32,
         now: Nanos,
     ) -> u32 {
-        let mut marked = 0;
-        for index in ones(group) {
-            let (frame, seen) = (&mut burst[index], seen[index]);
-            if !self.book_expected::<UDP, DOWN>(frame, seen, now)
-                && self.verify(frame, seen.slot, now)
-            {
+        let (mut marked, mut left) = (0, group);
+        while let Some(index) = self.book_expected::<UDP, DOWN>(burst, seen, &mut left, now) {
+            if self.verify(&mut burst[index], seen[index].slot, now) {
                 marked |= 1 << index;
             }
         }
         marked
     }
 
-    /// Books a frame that is just the data packet which an established connection expects next:
-    /// nearly every one, at a fraction of the cost of [`Self::verify`]. `false`, and nothing booked,
-    /// for any other.
+    /// Books frames of `group` in order, as long as each is just the data packet which an
+    /// established connection expects next: nearly every one, at a fraction of the cost of
+    /// [`Self::verify`]. Takes them and the first other one from the group, and returns the latter,
+    /// of which nothing is booked.
     #[inline]
     fn book_expected<const UDP: bool, const DOWN: bool>(
         &mut self,
-        frame: &P::Frame,
-        seen: Seen,
+        burst: &[P::Frame],
+        seen: &[Seen],
+        group: &mut u32,
         now: Nanos,
-    ) -> bool {
-        let direction = if DOWN { Direction::Down } else { Direction::Up };
-        let bits = if UDP { UDP_SEQUENCE_BITS } else { TCP_SEQUENCE_BITS };
-        let Seen { id, slot: Some(slot) } = seen else { return false };
-        let flow = &mut self.population.flows()[slot as usize];
-        let tuple = self.sender.tuples.tuple(id);
-        let inside = if DOWN { (tuple.subscriber, tuple.subscriber_port) } else { flow.learnt() };
-        let up = Ends {
-            source: inside.0,
-            destination: tuple.server,
-            source_port: inside.1,
-            destination_port: tuple.server_port,
-        };
-        let ends = if DOWN { up.reversed() } else { up };
-        let (inspector, trial, length) = (&self.inspector, self.sender.trial, frame.len());
-        let found =
-            inspector.recognise::<UDP, DOWN>(frame.head(), length, trial, id, ends, ticks(now));
-        let Some((low, age)) = found else { return false };
-        let sequence = restore(flow.last_sequence(direction), low, bits);
-        if !flow.is_established() || !flow.arrive_newest(direction, sequence) {
-            return false;
-        }
-        let (latency, trial) = (Nanos(age << TICK_SHIFT), &mut self.trials[self.phase]);
-        let on_time = latency <= self.plan.deadline;
-        trial.ledger.arrived_bytes += (length + FCS) as u64;
-        trial.ledger.on_time += u64::from(on_time);
-        trial.ledger.late += u64::from(!on_time);
-        trial.latency.record(latency);
-        true
+    ) -> Option<usize> {
+        let Generator { population, inspector, sender, trials, phase, plan, .. } = self;
+        let Trial { ledger, latency, .. } = &mut trials[*phase];
+        let (flows, now) = (population.flows(), ticks(now));
+        let (mut bytes, mut count, mut late) = (0, 0, 0);
+        let other = ones(group).find(|&index| {
+            let (frame, Seen { id, slot }) = (&burst[index], seen[index]);
+            let Some(flow) = flows.get_mut(slot as usize) else { return true };
+            let tuple = sender.tuples.tuple(id);
+            let ends = arrival_ends::<DOWN>(&tuple, flow);
+            let (head, length) = (frame.head(), frame.len());
+            let found = inspector.recognise::<UDP, DOWN>(head, length, sender.trial, id, ends, now);
+            let Some((low, age)) = found else { return true };
+            let direction = if DOWN { Direction::Down } else { Direction::Up };
+            let bits = if UDP { UDP_SEQUENCE_BITS } else { TCP_SEQUENCE_BITS };
+            let sequence = restore(flow.last_sequence(direction), low, bits);
+            if !flow.is_established() || !flow.arrive_newest(direction, sequence) {
+                return true;
+            }
+            let age = Nanos(age << TICK_SHIFT);
+            bytes += (length + FCS) as u64;
+            count += 1;
+            late += u64::from(age > plan.deadline);
+            latency.record(age);
+            false
+        });
+        ledger.arrived_bytes += bytes;
+        ledger.on_time += count - late;
+        ledger.late += late;
+        other
     }
 
     /// Judges one frame, whatever it is; returns whether it has been rewritten into an answer.
     #[inline(never)]
-    fn verify(&mut self, frame: &mut P::Frame, slot: Option<u32>, now: Nanos) -> bool {
+    fn verify(&mut self, frame: &mut P::Frame, slot: u32, now: Nanos) -> bool {
         let length = frame.len();
         let found = self.inspector.inspect(frame.head(), length, self.sender.trial, ticks(now));
         let trial = &mut self.trials[self.phase];
@@ -160,12 +164,11 @@ impl<P: Port> Generator<P> {
                 return false;
             }
         };
-        let Some(slot) = slot else {
+        let Some(flow) = self.population.flows().get_mut(slot as usize) else {
             ledger.stray += 1;
             return false;
         };
         let tuple = self.sender.tuples.tuple(probe.id);
-        let flow = &mut self.population.flows()[slot as usize];
         let translated = is_as_recorded(&probe, &tuple, flow);
         ledger.mistranslated += u64::from(!translated);
         let (low, bits) = probe.sequence;
@@ -260,6 +263,16 @@ impl Sender {
         let hop = &self.hops[usize::from(tuple.shard)];
         template::put_udp(head, hop, ends, SHORTEST as u16, stamp.pack());
     }
+}
+
+/// Where a data packet of an established connection comes from and goes to when it arrives.
+#[inline]
+fn arrival_ends<const DOWN: bool>(tuple: &Tuple, flow: &Flow) -> Ends {
+    let inside = (tuple.subscriber, tuple.subscriber_port);
+    let (source, source_port) = if DOWN { inside } else { flow.learnt() };
+    let (destination, destination_port) = (tuple.server, tuple.server_port);
+    let up = Ends { source, destination, source_port, destination_port };
+    if DOWN { up.reversed() } else { up }
 }
 
 /// Whether the outer addresses and ports are those of the connection. The first packet that

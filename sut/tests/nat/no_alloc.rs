@@ -27,7 +27,9 @@ fn exchange(
         frame.bytes_mut().copy_from_slice(bytes);
     }
     outside.tx(&mut burst);
-    (0..4).for_each(|_| drop(core.step(now)));
+    for _ in 0..4 {
+        core.step(now);
+    }
     core.housekeeping(now, &Load::default());
     (0..2).for_each(|_| outside.rx(&mut burst));
     let returned = burst.len();
