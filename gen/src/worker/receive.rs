@@ -117,8 +117,8 @@ impl<P: Port> Generator<P> {
         let Generator { population, inspector, sender, trials, phase, plan, .. } = self;
         let Trial { ledger, latency, .. } = &mut trials[*phase];
         let (flows, now) = (population.flows(), ticks(now));
-        let (mut bytes, mut count, mut late) = (0, 0, 0);
-        let other = ones(group).find(|&index| {
+        let (mut bytes, mut late, mut left) = (0, 0, *group);
+        let other = ones(&mut left).find(|&index| {
             let (frame, Seen { id, slot }) = (&burst[index], seen[index]);
             let Some(flow) = flows.get_mut(slot as usize) else { return true };
             let tuple = sender.tuples.tuple(id);
@@ -133,14 +133,15 @@ impl<P: Port> Generator<P> {
                 return true;
             }
             let age = Nanos(age << TICK_SHIFT);
-            bytes += (length + FCS) as u64;
-            count += 1;
+            bytes += length as u64;
             late += u64::from(age > plan.deadline);
             latency.record(age);
             false
         });
-        ledger.arrived_bytes += bytes;
-        ledger.on_time += count - late;
+        let taken = (*group ^ left).count_ones() - u32::from(other.is_some());
+        *group = left;
+        ledger.arrived_bytes += bytes + u64::from(taken) * FCS as u64;
+        ledger.on_time += u64::from(taken) - late;
         ledger.late += late;
         other
     }
