@@ -40,6 +40,7 @@ pub(super) struct Window {
 
 /// A connection and a direction for a packet to come.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(32))]
 struct Pick {
     place: Place,
     down: bool,
