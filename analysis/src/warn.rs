@@ -241,7 +241,8 @@ pub fn doubts(summary: &Summary, samples: &[Sample]) -> Vec<Doubt> {
     }
     when(summary.ledger.unsent > 0, Doubt::Unsent(summary.ledger.unsent));
     let trials = summary.throughput.trials.len();
-    when(trials > 0 && trials < VALUES_MIN, Doubt::FewTrials(trials));
+    // A single trial has the spread of its own windows, and says so.
+    when(trials > 1 && trials < VALUES_MIN, Doubt::FewTrials(trials));
     let instants = instants(samples);
     when(instants > 0 && instants < INSTANTS_MIN, Doubt::FewSamples(instants));
     when(summary.host.tsc_hz.is_none(), Doubt::ClockUnknown);

@@ -92,7 +92,10 @@ impl Load {
         let sut = trials.iter().flat_map(|trial| &trial.sut);
         let dropped: u64 = sut.map(|core| core.refused + core.drops.values().sum::<u64>()).sum();
         let lost = self.ledger.lost().max(dropped) as f64 / self.ledger.sent as f64;
+        // Waiting is the SUT's doing only if the SUT was at work all the while.
+        let busy = busiest(trials).is_none_or(|share| share >= BUSY_SHARE_MIN);
         Some(match self.rate {
+            _ if self.waited() && !busy => Bound::Link,
             _ if self.waited() => Bound::Sut,
             Rate::Max => Bound::Generator,
             Rate::Pps(_) if lost > LOSS_SHARE_MAX => Bound::Sut,
@@ -189,17 +192,20 @@ pub(super) fn warnings(
     warnings
 }
 
-/// A SUT that limited the rate and was not busy was itself kept from working.
-fn idle_sut(load: &Load, trials: &[&PhaseOutcome]) -> Option<Warning> {
-    let cores = trials.iter().flat_map(|trial| &trial.sut);
+/// Share of the time that the busiest SUT core moved packets; `None` where no core tells.
+fn busiest(trials: &[&PhaseOutcome]) -> Option<f64> {
     let share = |core: &SutCore| core.busy_ns as f64 / (core.busy_ns + core.idle_ns).max(1) as f64;
-    let busiest = cores.map(share).reduce(f64::max)?;
-    let bound = load.bound(trials) == Some(Bound::Sut);
-    (bound && busiest < BUSY_SHARE_MIN).then(|| {
+    trials.iter().flat_map(|trial| &trial.sut).map(share).reduce(f64::max)
+}
+
+/// The generator waited for a SUT that was not busy: one of them was kept from working.
+fn idle_sut(load: &Load, trials: &[&PhaseOutcome]) -> Option<Warning> {
+    let busiest = busiest(trials)?;
+    (load.waited() && busiest < BUSY_SHARE_MIN).then(|| {
         let message = format!(
-            "The SUT was the limit, but its busiest core moved packets in {} of the time only: other \
-             work had its CPU, or packets came in lumps. Remedy: give each core a CPU of its own, see \
-             `krono doctor`.",
+            "The generator waited for room while the SUT's busiest core moved packets in {} of the \
+             time only: other work had their CPUs, or packets came in lumps. Remedy: give each core a \
+             CPU of its own, see `krono doctor`.",
             figure::percent(busiest)
         );
         let field = Some("throughput.bound".to_owned());

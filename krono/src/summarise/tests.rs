@@ -47,7 +47,8 @@ fn record(planned: u64, sent: u64, arrived: u64) -> Record {
         batches: 1000,
         room_limited: 0,
         longest_gap_ns: 20_000,
-        busy_share: Some(0.5),
+        // Of the generator; here the SUT is as busy as it.
+        busy_share: Some(0.9),
     }
 }
 
@@ -59,8 +60,8 @@ fn outcome(records: &[Record]) -> Outcome {
         sut: vec![crate::testbed::SutCore {
             received: record.ledger.sent,
             forwarded: record.ledger.arrived(),
-            busy_ns: 600,
-            idle_ns: 400,
+            busy_ns: record.busy_share.map_or(0, |share| (share * 1000.0) as u64),
+            idle_ns: record.busy_share.map_or(0, |share| 1000 - (share * 1000.0) as u64),
             cycles_per_packet: Some(100.0),
             connections: 1000,
             bytes: 64_000,
@@ -103,7 +104,7 @@ fn a_run_that_kept_its_rate_is_valid_and_judged() {
     assert_eq!((good.throughput.bound, good.throughput.at_least), (Some(Bound::Link), true));
     assert_eq!(good.certificate.headroom, Some(3.0));
     assert_eq!(good.certificate.rate_error, Some(0.0));
-    assert_eq!(good.sut.cores[0].busy_share, Some(0.6));
+    assert_eq!(good.sut.cores[0].busy_share, Some(0.9));
     assert_eq!(good.sut.bytes_per_connection, Some(64.0));
     assert_eq!(good.latency_us.min, Some(0.9));
     assert!(good.latency_us.p99.is_some_and(|p99| (49.0..51.0).contains(&p99)));
@@ -121,8 +122,12 @@ fn a_throttled_generator_is_never_mistaken_for_a_slow_sut() {
     let waited = Record { room_limited: 990, ..record(1_000_000, 500_000, 500_000) };
     let slow = summary_of("1Mpps", std::slice::from_ref(&waited));
     assert_eq!((slow.valid, slow.throughput.bound), (true, Some(Bound::Sut)));
-    let idle = slow.warnings.iter().find(|warning| warning.kind == "idle-sut");
-    assert!(idle.is_some_and(|warning| warning.message.contains("60 %")), "{:?}", slow.warnings);
+    // And if the SUT had time to spare, neither of them was the limit.
+    let spare = Record { busy_share: Some(0.6), ..waited.clone() };
+    let idle = summary_of("1Mpps", std::slice::from_ref(&spare));
+    assert_eq!((idle.throughput.bound, idle.throughput.at_least), (Some(Bound::Link), true));
+    let warning = idle.warnings.iter().find(|warning| warning.kind == "idle-sut");
+    assert!(warning.is_some_and(|it| it.message.contains("60 %")), "{:?}", idle.warnings);
     let at_max = summary_of("max", &[record(500_000, 500_000, 500_000)]);
     assert_eq!((at_max.valid, at_max.throughput.at_least), (true, true));
     assert_eq!(at_max.throughput.bound, Some(Bound::Generator));

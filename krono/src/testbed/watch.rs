@@ -60,7 +60,7 @@ impl<'a> Watch<'a> {
                 self.events.push(Event {
                     t_s: start.since(origin).as_secs_f64(),
                     kind: "phase".into(),
-                    what: format!("{name} begins"),
+                    what: name.clone(),
                 });
                 self.sut_before = (self.read)();
                 self.last = None;
