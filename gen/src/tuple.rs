@@ -125,9 +125,15 @@ impl Tuples {
     #[inline]
     pub fn tuple(&self, id: ConnectionId) -> Tuple {
         let k = id.0;
-        let i = ((u64::from(k) * self.reciprocal) >> self.shift) as u32;
-        let j = k - i * self.shards.len() as u32;
-        let shard = &self.shards[j as usize];
+        let (i, j, shard) = match &*self.shards {
+            // A core that talks to one shard need not divide.
+            [only] => (k, 0, only),
+            shards => {
+                let i = ((u64::from(k) * self.reciprocal) >> self.shift) as u32;
+                let j = k - i * shards.len() as u32;
+                (i, j, &shards[j as usize])
+            }
+        };
         let subscriber = i.wrapping_mul(shard.multiplier).wrapping_add(shard.offset) & shard.mask;
         let turn = (i >> shard.shift).wrapping_mul(self.port_multiplier);
         let start = subscriber.wrapping_mul(0x9e37_79b1) >> 15;

@@ -84,8 +84,9 @@ impl<P: Port> Generator<P> {
     }
 
     /// Judges the frames in `group`, which seem to be of one protocol and direction, in order;
-    /// returns those that were rewritten into answers.
-    #[inline]
+    /// returns those that were rewritten into answers. A function by itself, as code around it would
+    /// take registers from its loop.
+    #[inline(never)]
     fn judge_group<const UDP: bool, const DOWN: bool>(
         &mut self,
         burst: &mut [P::Frame],
