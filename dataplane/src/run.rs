@@ -108,7 +108,7 @@ mod tests {
         fn step(&mut self, _: Nanos) -> Busy {
             self.clock.advance(Nanos(10));
             self.steps += 1;
-            Busy(u32::from(self.steps % 4 == 0))
+            Busy(u32::from(self.steps.is_multiple_of(4)))
         }
         fn housekeeping(&mut self, _: Nanos, _: &Load) -> Next {
             self.turns += 1;

@@ -66,7 +66,7 @@ fn main() {
             let mut burst: Burst<_> = frames.drain(..).collect();
             for frame in &mut burst {
                 let bits = random.next_u64();
-                let i = ((bits >> 32) * u64::from(connections) >> 32) as u32;
+                let i = (((bits >> 32) * u64::from(connections)) >> 32) as u32;
                 if bits & 1 == 0 {
                     udp(frame, mac, inside(i), remote(i));
                 } else {

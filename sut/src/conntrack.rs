@@ -193,10 +193,13 @@ mod tests {
     use super::Segment::{Fin, Plain, Rst, Syn, SynAck};
     use super::*;
 
+    /// A packet, and the state after it.
+    type Step = (Direction, Segment, State);
+
     /// Each life as the packets seen and the state after each.
     #[test]
     fn lives_of_connections() {
-        let lives: &[(&str, State, &[(Direction, Segment, State)])] = &[
+        let lives: &[(&str, State, &[Step])] = &[
             (
                 "three-way handshake, data, orderly close from inside",
                 State::SynSent,
