@@ -26,8 +26,6 @@ fn main() {
 
     let mut shim = cc::Build::new();
     shim.files(["src/shim.c", "src/gate.c"]).std("gnu11").warnings(true).flags(flags);
-    // The interrupt functions of the gate are there in every version, and stable in none.
-    shim.define("ALLOW_EXPERIMENTAL_API", None);
     shim.compile("krono_dpdk_shim");
     for path in dpdk.link_paths {
         println!("cargo::rustc-link-search=native={}", path.display());
