@@ -340,3 +340,42 @@ fn data_ends<const DOWN: bool>(tuple: &Tuple, flow: &Flow) -> Ends {
     let up = Ends { source, destination, source_port, destination_port };
     if DOWN { up.reversed() } else { up }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_trusted_until_a_connection_closes() {
+        let mut picks = Picks::default();
+        assert_eq!(picks.renew(4, 0).len(), 4);
+        assert!(picks.are_held(0) && !picks.are_held(1));
+        picks.used = 2;
+        assert_eq!(picks.renew(4, 1).len(), 2);
+        // Two are from before the close.
+        assert!(!picks.are_held(1));
+        picks.used = 1;
+        picks.renew(4, 1);
+        assert!(!picks.are_held(1));
+        picks.used = 1;
+        picks.renew(4, 1);
+        assert!(picks.are_held(1) && !picks.are_held(2));
+        assert_eq!(picks.waiting().len(), 4);
+    }
+
+    #[test]
+    fn draws_kept_stay_in_order() {
+        let mut picks = Picks::default();
+        for (slot, pick) in (0..).zip(picks.renew(3, 0)) {
+            pick.place.slot = slot;
+        }
+        picks.used = 1;
+        for (slot, pick) in (7..).zip(picks.renew(4, 0)) {
+            pick.place.slot = slot;
+        }
+        let slots: Vec<u32> = picks.waiting().iter().map(|pick| pick.place.slot).collect();
+        assert_eq!(slots, [1, 2, 7, 8]);
+        assert_eq!(picks.renew(0, 0).len(), 0);
+        assert_eq!(picks.waiting().len(), 4);
+    }
+}
