@@ -138,7 +138,7 @@ impl Fib {
     }
 
     /// The port that serves a packet now; `None` without a route, or with every port of it down.
-    #[inline]
+    #[inline(always)]
     pub fn route(&self, source: u32, destination: u32) -> Option<PortId> {
         let hop = self
             .by_destination

@@ -122,7 +122,7 @@ pub struct TrafficKeys {
     /// lost. At least the deadline, at most 4 s.
     #[serde(default = "default_drain")]
     pub drain: Duration,
-    /// Frames a generator core plans as one burst, 1 to 32.
+    /// Frames a generator core sends in one step, 1 to 128: more of them save cycles and cost latency.
     #[serde(default = "default_batch")]
     pub batch: u32,
     /// Packets per second in place of the `rate` of every phase that has one; meant for `--set`.

@@ -22,8 +22,8 @@ const SUT_CORES_MAX: u16 = 128;
 const CONNECTIONS_PER_CORE_MAX: u64 = 1 << 28;
 /// Longest drain: a TCP probe tells its planned instant only within 4.29 s, 2^26 ticks of 64 ns.
 const DRAIN_MAX: Duration = Duration(4_000_000_000);
-/// Most frames of a batch: one burst.
-const BATCH_MAX: u32 = 32;
+/// Most frames of a batch: four bursts.
+const BATCH_MAX: u32 = 128;
 /// Most phases, and most repetitions.
 const PHASES_MAX: usize = 100;
 const REPEAT_MAX: u32 = 10_000;

@@ -27,7 +27,10 @@ const REDRAWS: usize = 4;
 const LATE: Nanos = Nanos(100_000);
 
 /// Silence after which packets under way count as lost to the window.
-const STALL: Nanos = Nanos(2_000_000);
+const STALL: Nanos = Nanos(10_000_000);
+
+/// Pause after a port that cannot tell its room has refused packets, at the highest rate.
+const PAUSE: Nanos = Nanos(50_000);
 
 /// Packets under way, at the highest rate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +39,8 @@ pub(super) struct Window {
     given_up: u64,
     /// When a packet returned last.
     moved: Nanos,
+    /// Until when nothing is sent, because the port has refused packets.
+    shut: Nanos,
 }
 
 /// A connection and a direction for a packet to come.
@@ -149,9 +154,12 @@ impl<P: Port> Generator<P> {
     }
 
     /// Whether as many packets are under way as a port may have to hold. What has not come back while
-    /// nothing else did for 2 ms is taken for lost, so that losses do not fill the window.
+    /// nothing else did for 10 ms is taken for lost, so that losses do not fill the window.
     #[inline]
     fn is_window_full(&mut self, now: Nanos) -> bool {
+        if now < self.window.shut {
+            return true;
+        }
         let ledger = &self.trials[self.phase].ledger;
         let returned = ledger.arrived();
         if returned != self.window.returned {
@@ -222,7 +230,11 @@ impl<P: Port> Generator<P> {
         if rate == Rate::Max && short {
             trial.room_limited += 1;
         }
-        self.transmit(&mut burst, &lengths)
+        let sent = self.transmit(&mut burst, &lengths);
+        if (sent as usize) < written {
+            self.window.shut = now + PAUSE;
+        }
+        sent
     }
 
     /// Takes the next draws, at most `wanted`, of established connections.
