@@ -142,7 +142,7 @@ fn wrong_keys_are_told_the_nearest() {
     );
     assert_eq!(
         wrong("\"ledger.lost\"", "\"ledger.losses\""),
-        "imix.toml:33: pass.\"ledger.losses\": no value of the summary; \
+        "imix.toml:35: pass.\"ledger.losses\": no value of the summary; \
          did you mean \"ledger.lost\"?"
     );
     let unquoted = wrong("\"ledger.lost\"", "ledger.lost");
@@ -156,11 +156,11 @@ fn wrong_values_are_told_what_was_expected() {
         (
             "open = \"1M/s\"",
             "open = 5",
-            "imix.toml:20: phase.fill.open: invalid type: integer `5`, \
+            "imix.toml:22: phase.fill.open: invalid type: integer `5`, \
           expected a number per second such as \"1M/s\"",
         ),
-        ("\"1M/s\"", "\"1M\"", "imix.toml:20: phase.fill.open: `1M` is not understood; expected"),
-        ("\"10s\"", "\"10\"", "imix.toml:27: phase.steady.for: `10` is not understood"),
+        ("\"1M/s\"", "\"1M\"", "imix.toml:22: phase.fill.open: `1M` is not understood; expected"),
+        ("\"10s\"", "\"10\"", "imix.toml:29: phase.steady.for: `10` is not understood"),
         ("imix-7-4-1\"\n", "imix\"\n", "imix.toml:11: traffic.genome: `imix` is no size mix"),
         ("\"imix-7-4-1\"\n", "63\n", "traffic.genome: 63 bytes is no frame size"),
         ("\"imix-7-4-1\"\n", "\"aj\"\n", "traffic.genome: letter `j` of RFC 6985 means 16,000"),
@@ -177,11 +177,11 @@ fn wrong_values_are_told_what_was_expected() {
           version\n  Use rate.",
         ),
         ("for = \"10s\"", "at = \"3s\"\nfor = \"10s\"", "fault injection into servers is not"),
-        ("for = \"10s\"", "", "imix.toml:23: phase.steady.for: missing"),
+        ("for = \"10s\"", "", "imix.toml:25: phase.steady.for: missing"),
         (
             "name = \"fill\"\nopen = \"1M/s\"",
             "name = \"fill\"\nfor = \"1s\"",
-            "imix.toml:25: phase.steady.rate: no connection is held",
+            "imix.toml:27: phase.steady.rate: no connection is held",
         ),
         (
             "\"1M/s\"",
