@@ -27,7 +27,7 @@ const REDRAWS: usize = 4;
 const LATE: Nanos = Nanos(100_000);
 
 /// Silence after which packets under way count as lost to the window.
-const STALL: Nanos = Nanos(10_000_000);
+const STALL: Nanos = Nanos(40_000_000);
 
 /// Pause after a port that cannot tell its room has refused packets, at the highest rate.
 const PAUSE: Nanos = Nanos(50_000);
@@ -154,7 +154,7 @@ impl<P: Port> Generator<P> {
     }
 
     /// Whether as many packets are under way as a port may have to hold. What has not come back while
-    /// nothing else did for 10 ms is taken for lost, so that losses do not fill the window.
+    /// nothing else did for 40 ms, longer than hosts preempt, is taken for lost, so that losses do not fill the window.
     #[inline]
     fn is_window_full(&mut self, now: Nanos) -> bool {
         if now < self.window.shut {
