@@ -154,7 +154,8 @@ impl<P: Port> Generator<P> {
     }
 
     /// Whether as many packets are under way as a port may have to hold. What has not come back while
-    /// nothing else did for 40 ms, longer than hosts preempt, is taken for lost, so that losses do not fill the window.
+    /// nothing else did for 40 ms, longer than a host preempts, is taken for lost, so that losses do
+    /// not fill the window.
     #[inline]
     fn is_window_full(&mut self, now: Nanos) -> bool {
         if now < self.window.shut {
