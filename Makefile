@@ -14,7 +14,7 @@ setup: ## Install what is missing on Debian and Ubuntu (DPDK, pkg-config, a C co
 	@./.ci/setup
 
 run: setup ## The main job: IMIX through Krononat on this machine, under a minute after the build
-	$(CARGO) run --release --quiet --bin krono -- run scenarios/imix.toml
+	@$(CARGO) run --release --quiet --bin krono -- run scenarios/imix.toml
 
 test: setup ## Everything that must pass before a change lands
 	$(CARGO) build --workspace --bins
