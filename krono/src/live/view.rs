@@ -43,7 +43,7 @@ struct Progress<'a> {
     left_s: Option<f64>,
     offered_mpps: f64,
     forwarded_mpps: f64,
-    loss_share: Option<f64>,
+    missing_share: Option<f64>,
     connections: u64,
     latency_p50_us: Option<f64>,
     latency_p99_us: Option<f64>,
@@ -112,8 +112,8 @@ impl View {
             left_s: self.left_s,
             offered_mpps,
             forwarded_mpps,
-            // Of this interval, so packets on their way move it a little in both directions.
-            loss_share: (offered_mpps > 0.0)
+            // Lost or still under way: which of the two is known only after the drain.
+            missing_share: (offered_mpps > 0.0)
                 .then(|| ((offered_mpps - forwarded_mpps) / offered_mpps).max(0.0)),
             connections: generators().filter_map(|core| core.connections).sum(),
             latency_p50_us: worst(|core| core.latency_p50_us),
@@ -175,10 +175,10 @@ impl View {
             latency.map_or("–".to_owned(), |us| figure::significant(us, 3))
         };
         format!(
-            "{:.3} of {:.3} Mpps, loss {}, {} connections, latency p50 {} p99 {} µs",
+            "{:.3} of {:.3} Mpps, missing {}, {} connections, latency p50 {} p99 {} µs",
             progress.forwarded_mpps,
             progress.offered_mpps,
-            progress.loss_share.map_or("–".to_owned(), figure::percent),
+            progress.missing_share.map_or("–".to_owned(), figure::percent),
             figure::count(progress.connections),
             us(progress.latency_p50_us),
             us(progress.latency_p99_us),
@@ -237,7 +237,7 @@ pub(super) mod tests {
         faster.samples[0].forwarded_pps = 2e6;
         assert!(!view.add(&faster));
         assert!(
-            view.line().starts_with("steady  3.0 s left  1.500 of 2.000 Mpps, loss 25 %"),
+            view.line().starts_with("steady  3.0 s left  1.500 of 2.000 Mpps, missing 25 %"),
             "{}",
             view.line()
         );
@@ -265,7 +265,7 @@ pub(super) mod tests {
         let value: serde_json::Value = serde_json::from_str(&view.json()).expect("JSON");
         let progress = &value["progress"];
         assert_eq!(progress["forwarded_mpps"], 1.0);
-        assert_eq!(progress["loss_share"], 0.5);
+        assert_eq!(progress["missing_share"], 0.5);
         assert_eq!(progress["cores"][1]["role"], "sut");
         assert_eq!(progress["drops"]["ttl"], 7);
     }
