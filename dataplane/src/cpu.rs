@@ -35,7 +35,7 @@ pub fn prefetch<T: ?Sized>(target: &T) {
 }
 
 /// Asks for the cache line of `target`, to be written: on a line another core has dirtied this
-/// saves the second transfer (32 instead of 61 cycles per forwarded packet).
+/// saves the second transfer (in a prototype 32 instead of 61 cycles per packet).
 #[inline]
 pub fn prefetch_write<T: ?Sized>(target: &T) {
     #[cfg(target_arch = "x86_64")]

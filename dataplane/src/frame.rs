@@ -45,7 +45,7 @@ pub trait Frame {
 }
 
 /// One packet buffer of an [`Arena`]. 33 cache lines: an odd stride spreads the header lines over
-/// all sets of the caches, which a stride of 2,048 does not (5 cycles per packet).
+/// all sets of the caches, which a stride of 2,048 does not (5 cycles per packet in a prototype).
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct Buffer {

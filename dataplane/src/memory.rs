@@ -1,6 +1,6 @@
 //! Large fixed arrays on huge pages: tables and frame arenas that are made once and never grow.
 //!
-//! 4 KiB pages cost a table of a million entries 15 to 30 % of its speed in address translation, so
+//! 4 KiB pages cost a large table (15 to 30 % in prototypes) in address translation, so
 //! the kernel is asked for 2 MiB pages (`madvise(MADV_HUGEPAGE)`); where it has none the array
 //! still works. Memory is touched at start, so that no page fault falls into a measurement.
 #![allow(unsafe_code)]
@@ -14,7 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// A zeroed array of `T` in its own mapping.
 ///
 /// The typed pointer is kept beside the mapping it points into: checking alignment and length anew
-/// at every access costs a NAT 40 instructions per packet (`docs/adr/0007-typed-pages.md`).
+/// at every access is paid several times a packet (`docs/adr/0007-typed-pages.md`).
 pub struct Pages<T> {
     first: NonNull<T>,
     count: usize,

@@ -270,7 +270,7 @@ impl Inspector {
     /// Returns the low bits of its sequence number and its age in ticks.
     ///
     /// This is [`Inspector::inspect`] for nearly every packet of an established connection, as four
-    /// branches that are always taken: 100 instead of 300 instructions. `None` says nothing of the
+    /// branches that are always taken. `None` says nothing of the
     /// frame; it must be inspected.
     #[inline]
     pub fn recognise<const UDP: bool, const DOWN: bool>(

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// How long a sweep of the whole table takes: what expires is gone at most this much later.
 const SWEEP_NS: u64 = 2_000_000_000;
 
-/// Most buckets one turn of housekeeping looks at: 4,096 take about 20 µs.
+/// Most buckets one turn of housekeeping looks at: the bound of a turn's work.
 const BUCKETS_PER_TURN: u64 = 4096;
 
 /// A core that cannot be made.
