@@ -1,13 +1,14 @@
-//! Finds DPDK, compiles the shim against its headers and links the five libraries the shim calls.
+//! Finds DPDK, compiles the shim against its headers and links the libraries the shim calls.
 //!
-//! Without DPDK, or with `KRONO_WITHOUT_DPDK=1`, the crate is empty. Dependents learn which it is
+//! Without DPDK, or with `KRONO_WITHOUT_DPDK=1`, the crate declares nothing. Dependents learn which it is
 //! from `DEP_DPDK_SHIM_FOUND`, which is set to 1 only when the shim was built.
 
 use std::process::Command;
 
 /// Libraries whose symbols the shim names. Drivers are no part of this: the EAL opens them from
 /// the distribution's driver directory when it starts.
-const LIBRARIES: [&str; 5] = ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_eal"];
+const LIBRARIES: [&str; 6] =
+    ["rte_ethdev", "rte_hash", "rte_mbuf", "rte_mempool", "rte_ring", "rte_eal"];
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(dpdk_found)");
@@ -25,7 +26,7 @@ fn main() {
     let Some(flags) = compiler_flags() else { return };
 
     let mut shim = cc::Build::new();
-    shim.files(["src/shim.c", "src/gate.c"]).std("gnu11").warnings(true).flags(flags);
+    shim.files(["src/shim.c", "src/gate.c", "src/hash.c"]).std("gnu11").warnings(true).flags(flags);
     shim.compile("krono_dpdk_shim");
     for path in dpdk.link_paths {
         println!("cargo::rustc-link-search=native={}", path.display());

@@ -1,142 +1,22 @@
-//! Raw bindings to the DPDK functions krono uses: the only crate that links C.
+//! Bindings to the DPDK functions krono uses: the only crate that links C.
 //!
 //! DPDK is found by pkg-config (`libdpdk`, 22.11 or later) and linked shared; `shim.c` gives a
-//! symbol to what DPDK has only inline, and the declarations below are written by hand, one for
-//! each function of the shim. Drivers are not linked: the EAL opens those of the distribution's
-//! driver directory when it starts. `gate.c` keeps the EAL's interrupt thread from unmapping a memif
+//! symbol to what DPDK has only inline, and the declarations are written by hand, one for each
+//! function of the shim. Drivers are not linked: the EAL opens those of the distribution's driver
+//! directory when it starts. `gate.c` keeps the EAL's interrupt thread from unmapping a memif
 //! peer's memory under a burst.
 //!
-//! Where DPDK is missing, or `KRONO_WITHOUT_DPDK=1` is set when building, this crate is empty and
-//! its build script does not set `DEP_DPDK_SHIM_FOUND` for its dependents.
+//! Where DPDK is missing, or `KRONO_WITHOUT_DPDK=1` is set when building, nothing is declared here
+//! and the build script does not set `DEP_DPDK_SHIM_FOUND` for its dependents; [`hash`] is there all
+//! the same and says what to install.
 //!
-//! Nothing here is safe to call as it stands: `dataplane::port::dpdk` is the only caller and says
-//! which rules it keeps. Functions return 0 or a negative errno unless they say otherwise.
+//! The declarations are not safe to call as they stand: `dataplane::port::dpdk` is the only caller
+//! and says which rules it keeps. [`hash`], which nothing on a packet path uses, is safe.
 #![cfg_attr(not(dpdk_found), forbid(unsafe_code))]
-#![cfg(dpdk_found)]
 
-use std::ffi::{c_char, c_int};
+pub mod hash;
+#[cfg(dpdk_found)]
+mod raw;
 
-/// A packet buffer's descriptor: the fields of `struct rte_mbuf` that are read or written per
-/// packet, at the offsets `shim.c` asserts. Made and freed by DPDK alone.
-#[repr(C, align(64))]
-pub struct Mbuf {
-    /// Start of the buffer, headroom included.
-    pub buf_addr: *mut u8,
-    buf_iova: u64,
-    /// Bytes from `buf_addr` to the first byte of the frame.
-    pub data_off: u16,
-    /// Owners of this segment.
-    pub refcnt: u16,
-    /// Segments of the frame, this one included.
-    pub nb_segs: u16,
-    port: u16,
-    ol_flags: u64,
-    packet_type: u32,
-    /// Bytes of the whole frame.
-    pub pkt_len: u32,
-    /// Bytes of the frame in this segment.
-    pub data_len: u16,
-    vlan_tci: u16,
-    hash: [u16; 4],
-    vlan_tci_outer: u16,
-    /// Bytes of the buffer, headroom included.
-    pub buf_len: u16,
-    rest: [u64; 9],
-}
-
-const _: () = {
-    assert!(std::mem::offset_of!(Mbuf, buf_addr) == 0);
-    assert!(std::mem::offset_of!(Mbuf, data_off) == 16);
-    assert!(std::mem::offset_of!(Mbuf, refcnt) == 18);
-    assert!(std::mem::offset_of!(Mbuf, nb_segs) == 20);
-    assert!(std::mem::offset_of!(Mbuf, pkt_len) == 36);
-    assert!(std::mem::offset_of!(Mbuf, data_len) == 40);
-    assert!(std::mem::offset_of!(Mbuf, buf_len) == 54);
-    assert!(size_of::<Mbuf>() == 128);
-};
-
-/// A pool of packet buffers, `struct rte_mempool`; only ever behind a pointer.
-#[repr(C)]
-pub struct Mempool {
-    opaque: [u8; 0],
-}
-
-/// What a device says it has done since it was started, in frames.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeviceStats {
-    /// Received.
-    pub received: u64,
-    /// Sent.
-    pub sent: u64,
-    /// Dropped by the device because the receive queue was full.
-    pub missed: u64,
-    /// Received in error.
-    pub receive_errors: u64,
-    /// Not sent because of an error.
-    pub send_errors: u64,
-    /// Not received because the pool was empty.
-    pub no_buffer: u64,
-}
-
-unsafe extern "C" {
-    /// DPDK's name and version, a static string.
-    pub fn krono_version() -> *const c_char;
-    /// What a positive errno, DPDK's own included, means; valid until this thread calls again.
-    pub fn krono_strerror(number: c_int) -> *const c_char;
-
-    /// Starts the EAL, once per process. `arguments` must stay valid for the process's life.
-    pub fn krono_eal_init(count: c_int, arguments: *mut *mut c_char) -> c_int;
-    /// Directory of the EAL's files, a static string, after a successful start.
-    pub fn krono_eal_runtime_dir() -> *const c_char;
-
-    /// 1 if the calling thread has an lcore id, else 0.
-    pub fn krono_thread_known() -> c_int;
-    /// Gives the calling thread an lcore id.
-    pub fn krono_thread_register() -> c_int;
-    /// Takes the lcore id of the calling thread back.
-    pub fn krono_thread_unregister();
-
-    /// Makes a virtual device.
-    pub fn krono_vdev_add(name: *const c_char, arguments: *const c_char) -> c_int;
-    /// Removes a virtual device.
-    pub fn krono_vdev_remove(name: *const c_char) -> c_int;
-
-    /// A pool of `frames` zeroed buffers with `data_room` bytes after the headroom; null and
-    /// `error` set if refused.
-    pub fn krono_pool_create(
-        name: *const c_char,
-        frames: u32,
-        cache: u32,
-        data_room: u16,
-        error: *mut c_int,
-    ) -> *mut Mempool;
-    /// Frames neither in the pool nor in a cache of it. Walks all caches.
-    pub fn krono_pool_in_use(pool: *const Mempool) -> u32;
-
-    /// Port number of a device.
-    pub fn krono_port_by_name(name: *const c_char, port: *mut u16) -> c_int;
-    /// Configures one queue each way.
-    pub fn krono_port_setup(port: u16, pool: *mut Mempool, descriptors: u16, mtu: u16) -> c_int;
-    /// Starts a configured port.
-    pub fn krono_port_start(port: u16) -> c_int;
-    /// Stops a port; no queue of it may be in use.
-    pub fn krono_port_stop(port: u16) -> c_int;
-    /// Closes a stopped port for good and frees what its queues hold.
-    pub fn krono_port_close(port: u16) -> c_int;
-    /// 1 if the link is up, 0 if down.
-    pub fn krono_port_link(port: u16) -> c_int;
-    /// Reads the device's counters.
-    pub fn krono_port_stats(port: u16, out: *mut DeviceStats) -> c_int;
-
-    /// Writes up to `count` received frames to `frames`; returns how many.
-    pub fn krono_rx_burst(port: u16, frames: *mut *mut Mbuf, count: u16) -> u16;
-    /// Sends from the front; returns how many the device took.
-    pub fn krono_tx_burst(port: u16, frames: *mut *mut Mbuf, count: u16) -> u16;
-    /// Writes `count` fresh frames of length 0 to `frames`, or none.
-    pub fn krono_mbuf_alloc_bulk(pool: *mut Mempool, frames: *mut *mut Mbuf, count: u32) -> c_int;
-    /// Gives `count` frames back to their pools.
-    pub fn krono_mbuf_free_bulk(frames: *mut *mut Mbuf, count: u32);
-    /// Gives one frame back to its pool.
-    pub fn krono_mbuf_free(frame: *mut Mbuf);
-}
+#[cfg(dpdk_found)]
+pub use raw::*;

@@ -40,6 +40,9 @@ struct krono_device_stats {
 	uint64_t received, sent, missed, receive_errors, send_errors, no_buffer;
 };
 
+/* Written once, by the thread that starts the EAL, before it hands anything of it on. */
+static volatile int eal_started;
+
 static int negative_errno(void)
 {
 	return rte_errno > 0 ? -rte_errno : -EIO;
@@ -58,8 +61,17 @@ const char *krono_strerror(int number)
 /* Logs to standard error: the default stream is standard output, which belongs to results. */
 int krono_eal_init(int count, char **arguments)
 {
+	int ret;
+
 	rte_openlog_stream(stderr);
-	return rte_eal_init(count, arguments) < 0 ? negative_errno() : krono_gate_start();
+	ret = rte_eal_init(count, arguments) < 0 ? negative_errno() : krono_gate_start();
+	eal_started = ret == 0;
+	return ret;
+}
+
+int krono_eal_started(void)
+{
+	return eal_started;
 }
 
 const char *krono_eal_runtime_dir(void)
