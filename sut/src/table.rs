@@ -127,6 +127,12 @@ impl Table {
         self.secret.hash(key, &self.places)
     }
 
+    /// The hash of a key that fills `words`, such as a connection of IPv6.
+    #[inline]
+    pub fn hash_words<const N: usize>(&self, words: &[u64; N]) -> Hash {
+        self.secret.hash_words(words, &self.places)
+    }
+
     /// Asks for the line of the home bucket.
     #[inline]
     pub fn prefetch(&self, hash: Hash) {
