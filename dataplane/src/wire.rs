@@ -18,5 +18,5 @@ mod plain;
 pub mod tcp;
 pub mod udp;
 
-pub use parse::{Datagram, Malformed, Parsed, Transport, parse};
+pub use parse::{Datagram, Fragment, Malformed, Parsed, Transport, parse};
 pub use plain::{Plain, TRANSPORT_AT, plain};

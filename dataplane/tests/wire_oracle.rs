@@ -2,7 +2,9 @@
 
 use dataplane::frame::HEAD;
 use dataplane::wire::checksum::{self, Delta};
-use dataplane::wire::{Datagram, Malformed, Parsed, Plain, TRANSPORT_AT, Transport, parse, plain};
+use dataplane::wire::{
+    Datagram, Fragment, Malformed, Parsed, Plain, TRANSPORT_AT, Transport, parse, plain,
+};
 use etherparse::{
     ArpHardwareId, EtherType, Icmpv4Type, IpFragOffset, IpHeaders, IpNumber, Ipv4Header, NetSlice,
     PacketBuilder, SlicedPacket, TransportSlice, UdpHeader,
@@ -186,7 +188,13 @@ fn agree_on_datagram(frame: &[u8], ours: &Datagram, theirs: Option<SlicedPacket<
     assert_eq!(ours.transport_at, 14 + header.slice().len());
     assert!(ours.end <= frame.len());
     let is_fragment = header.is_fragmenting_payload();
-    assert_eq!(matches!(ours.transport, Transport::Fragment), is_fragment);
+    assert_eq!(matches!(ours.transport, Transport::Fragment(_)), is_fragment);
+    if let Transport::Fragment(fragment) = ours.transport {
+        let theirs = (header.identification(), header.more_fragments());
+        assert_eq!((fragment.id, fragment.more), theirs);
+        assert_eq!(u32::from(fragment.offset), 8 * u32::from(header.fragments_offset().value()));
+    }
+    assert!(ours.first(frame).is_ok() || is_fragment, "a whole datagram is what it is");
     match (ours.transport, &theirs.transport) {
         (Transport::Udp { source, destination, len }, Some(TransportSlice::Udp(udp))) => {
             assert_eq!((source, destination), (udp.source_port(), udp.destination_port()));
@@ -216,7 +224,7 @@ fn agree_on_datagram(frame: &[u8], ours: &Datagram, theirs: Option<SlicedPacket<
                 assert_eq!(id, echo.id);
             }
         }
-        (Transport::Other | Transport::Fragment, None) => {}
+        (Transport::Other | Transport::Fragment(_), None) => {}
         (Transport::Other, Some(_)) if BEYOND.contains(&ours.protocol) => {}
         (ours, theirs) => panic!("we read {ours:?}, etherparse {theirs:?}"),
     }
@@ -353,8 +361,51 @@ proptest! {
         ipv4.write(&mut frame).unwrap();
         frame.extend(&packet.payload);
         if let Ok(Parsed::Ipv4(datagram)) = agree(&frame) {
-            let is_fragment = datagram.transport == Transport::Fragment;
+            let is_fragment = matches!(datagram.transport, Transport::Fragment(_));
             prop_assert_eq!(is_fragment, more || offset != 0);
+        }
+    }
+
+    /// The first fragment of a datagram, cut at any multiple of eight bytes, carries the transport
+    /// of the whole datagram or is too short for its header; the second one carries none.
+    #[test]
+    fn first_fragments_carry_the_transport_of_their_datagram(packet in packets(),
+                                                             cut in 0..30_usize, id: u16) {
+        let whole = packet.frame();
+        let Ok(Parsed::Ipv4(expected)) = agree(&whole) else { panic!("refused {packet:?}") };
+        let payload = &whole[packet.transport_at()..];
+        let (head, tail) = payload.split_at((8 * cut).min(payload.len() & !7));
+        let frame_of = |part: &[u8], offset: usize| {
+            let mut ipv4 = packet.ipv4();
+            ipv4.identification = id;
+            ipv4.more_fragments = offset == 0;
+            ipv4.fragment_offset = IpFragOffset::try_new((offset / 8) as u16).unwrap();
+            ipv4.protocol = IpNumber(packet.protocol);
+            ipv4.set_payload_len(part.len()).unwrap();
+            let mut frame = whole[..14].to_vec();
+            ipv4.write(&mut frame).unwrap();
+            frame.extend(part);
+            frame
+        };
+        let first = frame_of(head, 0);
+        let Ok(Parsed::Ipv4(datagram)) = agree(&first) else { panic!("refused {packet:?}") };
+        let fragment = Fragment { id, offset: 0, more: true };
+        prop_assert_eq!(datagram.transport, Transport::Fragment(fragment));
+        let (short, header) = match packet.protocol {
+            UDP => (Malformed::UdpShort, 8),
+            TCP if head.len() >= 20 => (Malformed::TcpDataOffset, 20 + 4 * packet.tcp_option_words),
+            TCP => (Malformed::TcpShort, 20),
+            _ => (Malformed::IcmpShort, 8),
+        };
+        let expected = if head.len() < header { Err(short) } else { Ok(expected.transport) };
+        prop_assert_eq!(datagram.first(&first), expected);
+        if !head.is_empty() {
+            let second = frame_of(tail, head.len());
+            let Ok(Parsed::Ipv4(datagram)) = agree(&second) else { panic!("refused {packet:?}") };
+            let offset = head.len() as u16;
+            let fragment = Transport::Fragment(Fragment { id, offset, more: false });
+            prop_assert_eq!(datagram.transport, fragment);
+            prop_assert_eq!(datagram.first(&second), Ok(fragment));
         }
     }
 }

@@ -20,7 +20,7 @@ use dataplane::frame::Frame;
 use dataplane::identity::{Identity, Mac};
 use dataplane::port::Port;
 use dataplane::port::pcap::{CaptureError, Pcap, PcapCounts};
-use dataplane::wire::{self, Parsed, Transport};
+use dataplane::wire::{self, Fragment, Parsed, Transport};
 use dataplane::worker::{CoreId, ServerId};
 use krononat::config::{Config, CoreConfig, Kind, Timers};
 use krononat::pipeline::Pipeline;
@@ -293,7 +293,9 @@ fn describe(frame: &[u8]) -> String {
             format!("tcp {from}:{source} > {to}:{destination}")
         }
         Transport::Icmp { id, .. } => format!("icmp {from} > {to} id {id}"),
-        Transport::Fragment => format!("fragment {from} > {to}"),
+        Transport::Fragment(Fragment { id, offset, .. }) => {
+            format!("fragment {from} > {to} id {id} at {offset}")
+        }
         Transport::Other => format!("protocol {} {from} > {to}", datagram.protocol),
     }
 }

@@ -415,7 +415,7 @@ impl Pipeline {
 #[cold]
 fn untracked(transport: Transport) -> Refusal {
     match transport {
-        Transport::Fragment => Refusal::Fragment,
+        Transport::Fragment(_) => Refusal::Fragment,
         Transport::Icmp { .. } => Refusal::IcmpType,
         _ => Refusal::Protocol,
     }

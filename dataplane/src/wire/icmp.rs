@@ -9,6 +9,10 @@ pub const HEADER_LEN: usize = 8;
 pub const ECHO_REPLY: u8 = 0;
 /// Type: the datagram quoted in the payload could not be delivered.
 pub const DESTINATION_UNREACHABLE: u8 = 3;
+/// Type: the sender of the quoted datagram should slow down; obsolete (RFC 6633).
+pub const SOURCE_QUENCH: u8 = 4;
+/// Type: the sender of the quoted datagram has a better router on its own network.
+pub const REDIRECT: u8 = 5;
 /// Type: the sender asks for an echo.
 pub const ECHO_REQUEST: u8 = 8;
 /// Type: the datagram quoted in the payload ran out of hops or of reassembly time.
@@ -43,7 +47,9 @@ impl Icmp {
         self.kind == ECHO_REQUEST || self.kind == ECHO_REPLY
     }
 
-    /// Whether the payload quotes the datagram that caused the message (RFC 1122 §3.2.2).
+    /// Whether the payload quotes the datagram that caused the message (RFC 1122 §3.2.2) and the
+    /// message is for whoever sent that, wherever it is: [`SOURCE_QUENCH`] is obsolete and
+    /// [`REDIRECT`] means nothing beyond the network it is sent on.
     #[inline]
     pub fn is_error(&self) -> bool {
         matches!(self.kind, DESTINATION_UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM)

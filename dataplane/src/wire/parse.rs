@@ -144,11 +144,60 @@ pub enum Transport {
         /// Identifier, which only echo has; part of another field in other types.
         id: u16,
     },
-    /// A fragment. Ports are not read even from the first one: who acts on them would treat the
-    /// first fragment unlike the rest of its datagram.
-    Fragment,
+    /// A fragment. Ports are not read even from the first one: who acts on them must see to it that
+    /// the rest of the datagram is treated alike, and asks for them by [`Datagram::first`].
+    Fragment(Fragment),
     /// Another protocol.
     Other,
+}
+
+/// Which part of its datagram a fragment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Identification, the same in all fragments of a datagram.
+    pub id: u16,
+    /// Bytes of the datagram's payload before this fragment: a multiple of 8, at most 65,528.
+    pub offset: u16,
+    /// Whether fragments follow.
+    pub more: bool,
+}
+
+impl Fragment {
+    #[inline]
+    fn of(header: &Ipv4) -> Self {
+        let field = header.fragment.get();
+        let offset = (field & ipv4::FRAGMENT_OFFSET) << 3;
+        Self { id: header.id.get(), offset, more: field & ipv4::MORE_FRAGMENTS != 0 }
+    }
+
+    /// Whether this fragment begins with the transport header.
+    #[inline]
+    pub fn is_first(self) -> bool {
+        self.offset == 0
+    }
+}
+
+impl Datagram {
+    /// What the datagram carries of which `frame` holds the first fragment; `self` is what
+    /// [`parse`] said of the frame. A UDP length may then exceed the bytes at hand: it counts those
+    /// of the fragments to follow. [`Transport::Fragment`] for any other fragment, which has no
+    /// transport header.
+    ///
+    /// # Errors
+    /// When the transport header is not whole. RFC 1858 §3 wants such fragments dropped, since the
+    /// rest of the header comes where no filter looks for it.
+    ///
+    /// # Panics
+    /// If `frame` is shorter than the frame that was parsed.
+    #[inline]
+    pub fn first(&self, frame: &[u8]) -> Result<Transport, Malformed> {
+        match self.transport {
+            Transport::Fragment(fragment) if fragment.is_first() => {
+                transport(self.protocol, &frame[self.transport_at..self.end], usize::MAX)
+            }
+            whole_or_later => Ok(whole_or_later),
+        }
+    }
 }
 
 /// Reads a frame down to the transport header. Total over any bytes. Lengths are checked against
@@ -190,9 +239,9 @@ fn datagram(bytes: &[u8]) -> Result<Datagram, Malformed> {
     }
     let payload = bytes.get(header_len..total_len).ok_or(Malformed::Ipv4TotalLength)?;
     let transport = if header.is_fragment() {
-        Transport::Fragment
+        Transport::Fragment(Fragment::of(header))
     } else {
-        transport(header.protocol, payload)?
+        transport(header.protocol, payload, payload.len())?
     };
     Ok(Datagram {
         source: header.source.get().into(),
@@ -205,13 +254,14 @@ fn datagram(bytes: &[u8]) -> Result<Datagram, Malformed> {
     })
 }
 
+/// Reads the transport header from the bytes at hand, of which a UDP length may claim `len_max`.
 #[inline]
-fn transport(protocol: u8, payload: &[u8]) -> Result<Transport, Malformed> {
+fn transport(protocol: u8, payload: &[u8], len_max: usize) -> Result<Transport, Malformed> {
     match protocol {
         ipv4::UDP => {
             let (udp, _) = Udp::ref_from_prefix(payload).map_err(|_| Malformed::UdpShort)?;
             let len = udp.len.get();
-            if !(udp::HEADER_LEN..=payload.len()).contains(&usize::from(len)) {
+            if !(udp::HEADER_LEN..=len_max).contains(&usize::from(len)) {
                 return Err(Malformed::UdpLength);
             }
             Ok(Transport::Udp { source: udp.source.get(), destination: udp.destination.get(), len })
