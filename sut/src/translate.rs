@@ -3,6 +3,8 @@
 //! Checksums are updated, never recomputed (RFC 1624): a packet that arrived damaged leaves damaged,
 //! and the payload is not read. `pipeline` calls this for packets whose connection it has found.
 
+pub(crate) mod icmp;
+
 use dataplane::frame::{Frame, HEAD};
 use dataplane::identity::Identity;
 use dataplane::wire::TRANSPORT_AT;
