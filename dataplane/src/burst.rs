@@ -17,10 +17,22 @@ pub struct Group(u32);
 const _: () = assert!(BURST == u32::BITS as usize);
 
 impl Group {
-    /// Adds or removes the packet in place `index`, below [`BURST`].
+    /// The first `count` packets, up to [`BURST`].
     #[inline]
-    pub fn set(&mut self, index: usize, member: bool) {
-        self.0 = self.0 & !(1 << index) | u32::from(member) << index;
+    pub fn first(count: usize) -> Group {
+        Group(((1u64 << count) - 1) as u32)
+    }
+
+    /// Adds the packet in place `index`, below [`BURST`], if it is a `member`.
+    #[inline]
+    pub fn insert_if(&mut self, index: usize, member: bool) {
+        self.0 |= u32::from(member) << index;
+    }
+
+    /// Takes out the packet in place `index`.
+    #[inline]
+    pub fn remove(&mut self, index: usize) {
+        self.0 &= !(1 << index);
     }
 }
 
@@ -55,11 +67,13 @@ mod tests {
     fn a_group_names_its_packets_in_order() {
         let mut group = Group::default();
         for index in [31, 0, 7, 8] {
-            group.set(index, true);
+            group.insert_if(index, true);
         }
-        group.set(8, false);
-        group.set(9, false);
+        group.insert_if(9, false);
+        group.remove(8);
         assert_eq!(group.into_iter().collect::<Vec<_>>(), [0, 7, 31]);
         assert_eq!(Group::default().into_iter().next(), None);
+        assert_eq!(Group::first(3).into_iter().collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(Group::first(BURST).into_iter().count(), BURST);
     }
 }

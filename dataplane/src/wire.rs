@@ -10,6 +10,7 @@
 
 pub mod arp;
 pub mod checksum;
+mod endpoint;
 pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
@@ -18,5 +19,6 @@ mod plain;
 pub mod tcp;
 pub mod udp;
 
+pub use endpoint::{ENDPOINT_BITS, Endpoint};
 pub use parse::{Datagram, Fragment, Malformed, Parsed, Transport, parse};
-pub use plain::{Plain, TRANSPORT_AT, plain};
+pub use plain::{Plain, TRANSPORT_AT, is_plain};

@@ -22,7 +22,7 @@ use dataplane::port::Port;
 use dataplane::port::pcap::{CaptureError, Pcap, PcapCounts};
 use dataplane::wire::{self, Fragment, Parsed, Transport};
 use dataplane::worker::{CoreId, ServerId};
-use krononat::config::{Config, CoreConfig, Kind, Timers};
+use krononat::config::{Config, CoreConfig, Filtering, Kind, Timers};
 use krononat::pipeline::Pipeline;
 use krononat::verdict::Verdict;
 use serde::Serialize;
@@ -88,6 +88,8 @@ fn config(args: &cli::Replay) -> Result<Config, Refusal> {
         kind: Kind::Krononat,
         port_block,
         connections_max: CONNECTIONS_MAX,
+        shared_sessions_max: None,
+        filtering: Filtering::default(),
         timers: Timers::default(),
         cores: vec![CoreConfig {
             core: CoreId(0),

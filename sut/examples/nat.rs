@@ -11,7 +11,7 @@ use dataplane::frame::{Arena, Frame};
 use dataplane::identity::{Identity, Mac};
 use dataplane::wire::checksum;
 use dataplane::worker::{CoreId, ServerId};
-use krononat::config::{Config, CoreConfig, Kind, Timers};
+use krononat::config::{Config, CoreConfig, Filtering, Kind, Timers};
 use krononat::worker;
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -112,6 +112,8 @@ fn config(subscribers: u32, connections: u32) -> (Config, Mac) {
         kind: Kind::Krononat,
         port_block: 64,
         connections_max: connections,
+        shared_sessions_max: None,
+        filtering: Filtering::default(),
         timers: Timers::default(),
         cores: vec![core],
     };

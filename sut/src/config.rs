@@ -3,6 +3,7 @@
 //! Everything is decided here and at start-up: addresses, limits and timers do not change while
 //! packets flow. Unknown keys and impossible values are refused with the key and the remedy.
 
+use crate::connections::Room;
 use crate::ports::PORT_MIN;
 use dataplane::identity::Identity;
 use dataplane::port::dpdk::PortKind;
@@ -27,6 +28,13 @@ pub struct Config {
     pub port_block: u32,
     /// Connections each core has room for.
     pub connections_max: u32,
+    /// Room for connections that share their external port with others of their subscriber's, to
+    /// other remotes: an eighth of `connections_max` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_sessions_max: Option<u32>,
+    /// Which remotes may answer.
+    #[serde(default)]
+    pub filtering: Filtering,
     /// How long connections may be silent.
     #[serde(default)]
     pub timers: Timers,
@@ -44,6 +52,21 @@ pub enum Kind {
     Krononat,
     /// Forwards every packet as it is: the cost of receiving and sending alone.
     Forwarder,
+}
+
+/// Which remotes may send to a mapping, by the names of RFC 4787 §5 (for TCP: RFC 5382 §4.3). A
+/// session is kept for each remote that this tells apart, so under the first two the TCP connections
+/// of one mapping, or of one mapping with one address, share their state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filtering {
+    /// Any, once the subscriber has sent from the mapping to anybody.
+    EndpointIndependent,
+    /// Those whose address the subscriber has sent to.
+    AddressDependent,
+    /// Those whose address and port the subscriber has sent to.
+    #[default]
+    AddressAndPortDependent,
 }
 
 /// One core.
@@ -136,6 +159,12 @@ impl ConfigError {
 }
 
 impl Config {
+    /// How many connections each core has room for.
+    pub fn room(&self) -> Room {
+        let shared = self.shared_sessions_max.unwrap_or((self.connections_max / 8).max(64));
+        Room { mappings: self.connections_max, shared_sessions: shared }
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors

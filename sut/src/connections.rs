@@ -1,77 +1,42 @@
 //! The state of one core: a record per external port, found by hash from inside and by plain index
 //! from outside.
 //!
-//! A connection's external address and port *are* the index of its record, so an inbound packet
-//! needs one cold cache line and no hash; an outbound one needs its bucket in the flow table and
-//! then the record, which holds the whole 5-tuple. The record also says when the connection
-//! expires. The table's own expiry is a lower bound, set when the sweep looks at the record to the
-//! earliest that any packet can make of it, so that forwarding writes one line and not two.
+//! A *mapping* gives a subscriber's endpoint an external port, whatever remotes it talks to
+//! (endpoint-independent mapping, RFC 4787 REQ-1); a *session* is the mapping's traffic with one
+//! remote, and what is called a connection everywhere else. The external address and port *are* the
+//! index of the record, so an inbound packet needs one cold cache line and no hash; an outbound one
+//! needs its bucket in the flow table and then the record, which holds the mapping and its session.
+//! A mapping with several sessions at once keeps them in [`sessions`], one lookup further away.
+//!
+//! Who may answer is what [`Filtering`] makes of a remote: the bits of it that sessions are told
+//! apart by.
+//!
+//! The record also says when its session expires. The table's own expiry is a lower bound, set when
+//! the sweep looks at the record to the earliest that any packet can make of it, so that forwarding
+//! writes one line and not two.
 
+mod record;
+mod sessions;
+
+pub use record::Inside;
+
+use crate::config::Filtering;
 use crate::conntrack::{Direction, Segment, State};
+use crate::life::Life;
 use crate::ports::{PortBlocks, Slot, Subscriber};
-use crate::table::{self, Hash, Key, Table};
+use crate::table::{self, Hash, Table};
 use crate::timer::{Deadlines, Tick};
 use dataplane::cpu;
 use dataplane::memory::Pages;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
-/// What the core knows of a connection. Zero is "no connection".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-struct Record {
-    subscriber: u32,
-    remote: u32,
-    subscriber_port: u16,
-    remote_port: u16,
-    expiry: u16,
-    protocol: u8,
-    state: u8,
-}
-
-const _: () = assert!(size_of::<Record>() == 16);
-
-const NONE: Record = Record {
-    subscriber: 0,
-    remote: 0,
-    subscriber_port: 0,
-    remote_port: 0,
-    expiry: 0,
-    protocol: 0,
-    state: 0,
-};
-
-impl Record {
-    #[inline]
-    fn is_of(&self, key: &Key) -> bool {
-        self.subscriber == key.src
-            && self.remote == key.dst
-            && self.subscriber_port == key.src_port
-            && self.remote_port == key.dst_port
-            && self.protocol == key.protocol
-    }
-
-    #[inline]
-    fn state(&self) -> State {
-        State::ALL[usize::from(self.state)]
-    }
-}
-
-struct Records(Pages<Record>);
-
-impl table::Keys for Records {
-    #[inline]
-    fn matches(&self, slot: u32, key: &Key) -> bool {
-        self.0[slot as usize].is_of(key)
-    }
-    #[inline]
-    fn prefetch(&self, slot: u32) {
-        cpu::prefetch_write(&self.0[slot as usize]);
-    }
-}
+use dataplane::wire::{ENDPOINT_BITS, Endpoint, ipv4};
+use record::Record;
+use sessions::Sessions;
 
 /// Why a connection was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotOpened {
+    /// TCP that is no SYN opens nothing.
+    NotSyn,
     /// The subscriber's port block is used up.
     PortsExhausted,
     /// The flow table has no room.
@@ -87,21 +52,26 @@ pub enum NotFound {
     Filtered,
 }
 
-/// The inside of a connection, which an inbound packet is translated to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inside {
-    /// The subscriber's address.
-    pub address: u32,
-    /// The subscriber's port, or the identifier of an ICMP echo.
-    pub port: u16,
+/// How many connections a core has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Mappings, each with one session.
+    pub mappings: u32,
+    /// Sessions of mappings that have several.
+    pub shared_sessions: u32,
 }
 
 /// All connections of one core.
 pub struct Connections {
-    records: Records,
+    records: Pages<Record>,
     table: Table,
+    sessions: Sessions,
     ports: PortBlocks,
     deadlines: Deadlines,
+    /// What of a remote tells sessions apart.
+    remote_bits: u64,
+    /// Mappings whose sessions are elsewhere.
+    shared: usize,
     /// Connections opened since start.
     pub opened: u64,
     /// Connections expired since start.
@@ -109,177 +79,291 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// No connections yet, with room for `connections_max` in the flow table.
+    /// No connections yet.
     ///
     /// # Errors
     /// When the memory is not there.
     pub fn new(
         ports: PortBlocks,
-        connections_max: u32,
+        room: Room,
+        filtering: Filtering,
         deadlines: Deadlines,
         seed: u64,
     ) -> std::io::Result<Connections> {
-        let records = Records(Pages::zeroed(ports.slots())?);
-        let table = Table::with_capacity(connections_max as usize, table::LOAD, seed)?;
-        Ok(Connections { records, table, ports, deadlines, opened: 0, expired: 0 })
+        Ok(Connections {
+            records: Pages::zeroed(ports.slots())?,
+            table: Table::with_capacity(room.mappings as usize, table::LOAD, seed)?,
+            sessions: Sessions::new(room.shared_sessions, seed)?,
+            ports,
+            deadlines,
+            remote_bits: match filtering {
+                Filtering::EndpointIndependent => 0,
+                Filtering::AddressDependent => 0xffff_ffff,
+                Filtering::AddressAndPortDependent => ENDPOINT_BITS,
+            },
+            shared: 0,
+            opened: 0,
+            expired: 0,
+        })
     }
 
     /// Connections held, expired ones included until the sweep has passed them.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.table.len() - self.shared + self.sessions.len()
     }
 
     /// Whether no connection is held.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.len() == 0
     }
 
-    /// Bytes of memory for records, table and port bitmaps.
+    /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
-        self.records.0.resident_bytes() + self.table.bytes() + self.ports.bytes()
+        let own = self.records.resident_bytes() + self.table.bytes();
+        own + self.sessions.bytes() + self.ports.bytes()
     }
 
-    /// Hash of an outbound packet's connection; asks for its bucket.
+    /// Hashes an outbound packet's mapping and asks for its bucket.
     #[inline]
-    pub fn announce(&self, key: &Key) -> Hash {
-        let hash = self.table.hash(key);
+    pub fn announce(&self, inside: Inside) -> Hash {
+        let hash = self.table.hash_words(&[inside.bits()]);
         self.table.prefetch(hash);
         hash
     }
 
-    /// Asks for the record of an announced connection, whose bucket must be at hand. `false` when
-    /// it may be in its secondary bucket, whose line was asked for: [`Connections::approach_away`].
+    /// The bucket is at hand: asks for the record it names. `false`: the record is likely in the
+    /// secondary bucket, which has been asked for; call [`Connections::approach_away`] later.
     #[inline]
     pub fn approach(&self, hash: Hash) -> bool {
-        let slot = self.table.peek(hash);
-        if let Some(slot) = slot {
-            table::Keys::prefetch(&self.records, slot);
+        match self.table.peek(hash) {
+            Some(slot) => cpu::prefetch_write(&self.records[slot as usize]),
+            None => return false,
         }
-        slot.is_some()
+        true
     }
 
-    /// The second half of [`Connections::approach`] for the few that live elsewhere.
+    /// The secondary bucket is at hand, if there is any: asks for the record it names.
     #[inline]
     pub fn approach_away(&self, hash: Hash) {
         if let Some(slot) = self.table.peek_away(hash) {
-            table::Keys::prefetch(&self.records, slot);
+            cpu::prefetch_write(&self.records[slot as usize]);
         }
     }
 
-    /// Asks for the record behind an external address and port.
+    /// The slot of an external address and port, whose record is asked for; `None` where nobody's
+    /// port block can be.
     #[inline]
-    pub fn approach_inbound(&self, slot: Slot) {
-        table::Keys::prefetch(&self.records, slot.0);
-    }
-
-    /// Slot of an external address and port; `None` where nobody's port block can be.
-    #[inline]
-    pub fn slot(&self, address_index: u32, port: u16) -> Option<Slot> {
+    pub fn approach_inbound(&self, address_index: u32, port: u16) -> Option<Slot> {
         let slot = Slot::new(u16::try_from(address_index).ok()?, port);
-        ((slot.0 as usize) < self.records.0.len()).then_some(slot)
+        cpu::prefetch_write(self.records.get(slot.0 as usize)?);
+        Some(slot)
     }
 
-    /// Finds the live connection of an outbound packet and moves it on.
+    /// Finds the live connection of an outbound packet and moves it on. `None`: it is not where
+    /// nearly all are, and [`Connections::open`] looks further.
     #[inline]
-    pub fn outbound(&mut self, key: &Key, hash: Hash, segment: Segment, now: Tick) -> Option<Slot> {
-        let records = &self.records.0;
-        let slot = self.table.find(hash, |slot| records[slot as usize].is_of(key))?.slot;
-        let record = &mut self.records.0[slot as usize];
-        if now.is_past(record.expiry) {
-            return self.reopen(slot, segment, now);
-        }
-        advance(record, Direction::Outbound, segment, &self.deadlines, now);
-        Some(Slot(slot))
-    }
-
-    /// A packet found the remains of its own expired connection, which the sweep has not reached: if
-    /// the packet may open one, it does so in the same place; otherwise there is none.
-    #[cold]
-    fn reopen(&mut self, slot: u32, segment: Segment, now: Tick) -> Option<Slot> {
-        let record = &mut self.records.0[slot as usize];
-        let state = match record.state() {
-            State::UdpOneWay | State::UdpStream => State::UdpOneWay,
-            State::Echo => State::Echo,
-            _ if segment == Segment::Syn => State::SynSent,
-            _ => return None,
-        };
-        record.state = state as u8;
-        record.expiry = self.deadlines.after(now, state);
-        self.opened += 1;
-        self.expired += 1;
-        Some(Slot(slot))
-    }
-
-    /// Opens the connection of a packet that [`Connections::outbound`] has just not found.
-    ///
-    /// # Errors
-    /// When ports or table are full; nothing has changed.
-    pub fn open(
+    pub fn outbound(
         &mut self,
-        subscriber: Subscriber,
-        key: &Key,
+        inside: Inside,
+        remote: Endpoint,
         hash: Hash,
-        state: State,
+        segment: Segment,
         now: Tick,
-    ) -> Result<Slot, NotOpened> {
-        let slot = self.ports.allocate(subscriber).ok_or(NotOpened::PortsExhausted)?;
-        let expiry = self.deadlines.after(now, state);
-        let look = self.deadlines.look_again(now, state, expiry);
-        if self.table.insert(hash, slot.0, look).is_err() {
-            self.ports.release(slot);
-            return Err(NotOpened::TableFull);
+    ) -> Option<Slot> {
+        let (records, remote) = (&self.records, self.told_apart(remote));
+        let slot = self.table.find(hash, |slot| records[slot as usize].is_private_of(inside))?.slot;
+        let record = &mut self.records[slot as usize];
+        let life = record.life();
+        if !record.is_with(remote) | life.is_past(now) {
+            return None;
         }
-        self.records.0[slot.0 as usize] = Record {
-            subscriber: key.src,
-            remote: key.dst,
-            subscriber_port: key.src_port,
-            remote_port: key.dst_port,
-            expiry,
-            protocol: key.protocol,
-            state: state as u8,
-        };
-        self.opened += 1;
-        Ok(slot)
+        record.set_life(life.after(Direction::Outbound, segment, &self.deadlines, now));
+        Some(Slot(slot))
     }
 
-    /// Finds the live connection of an inbound packet and moves it on.
+    /// Finds the live connection of an inbound packet and moves it on: the subscriber's endpoint.
     ///
     /// # Errors
-    /// When there is none, or it is with another remote (address and port-dependent filtering,
-    /// RFC 4787 §5).
+    /// When there is none, or none with this remote (RFC 4787 §5).
     #[inline]
     pub fn inbound(
         &mut self,
         slot: Slot,
-        from: &Remote,
+        protocol: u8,
+        from: Endpoint,
         segment: Segment,
         now: Tick,
-    ) -> Result<Inside, NotFound> {
-        let record = &mut self.records.0[slot.0 as usize];
-        if record.protocol != from.protocol || now.is_past(record.expiry) {
+    ) -> Result<Endpoint, NotFound> {
+        let from = self.told_apart(from);
+        let record = &mut self.records[slot.0 as usize];
+        let life = record.life();
+        if !(record.is_private(protocol) & record.is_with(from)) | life.is_past(now) {
+            return self.inbound_shared(slot, protocol, from, segment, now);
+        }
+        record.set_life(life.after(Direction::Inbound, segment, &self.deadlines, now));
+        Ok(record.inside().endpoint())
+    }
+
+    #[inline]
+    fn told_apart(&self, remote: Endpoint) -> Endpoint {
+        Endpoint::of_bits(remote.bits() & self.remote_bits)
+    }
+
+    #[inline(never)]
+    fn inbound_shared(
+        &mut self,
+        slot: Slot,
+        protocol: u8,
+        from: Endpoint,
+        segment: Segment,
+        now: Tick,
+    ) -> Result<Endpoint, NotFound> {
+        let record = self.records[slot.0 as usize];
+        let inside = record.inside();
+        if inside.protocol() != protocol || record.is_free() {
             return Err(NotFound::Unknown);
         }
-        if record.remote != from.address || record.remote_port != from.port {
-            return Err(NotFound::Filtered);
+        if record.sessions().is_none() {
+            let over = record.life().is_past(now);
+            return Err(if over { NotFound::Unknown } else { NotFound::Filtered });
         }
-        advance(record, Direction::Inbound, segment, &self.deadlines, now);
-        Ok(Inside { address: record.subscriber, port: record.subscriber_port })
+        let live = self.sessions.find(slot, from).map(|at| (at, self.sessions.life(at)));
+        let Some((index, life)) = live.filter(|(_, life)| !life.is_past(now)) else {
+            return Err(NotFound::Filtered);
+        };
+        self.sessions
+            .set_life(index, life.after(Direction::Inbound, segment, &self.deadlines, now));
+        Ok(inside.endpoint())
+    }
+
+    /// Finds or opens the connection of a packet that [`Connections::outbound`] has just not found.
+    ///
+    /// # Errors
+    /// When it may not open one, or ports or table are full; nothing has changed.
+    #[inline(never)]
+    pub fn open(
+        &mut self,
+        subscriber: Subscriber,
+        inside: Inside,
+        remote: Endpoint,
+        hash: Hash,
+        segment: Segment,
+        now: Tick,
+    ) -> Result<Slot, NotOpened> {
+        let (records, remote) = (&self.records, self.told_apart(remote));
+        let mapping = self.table.find(hash, |slot| records[slot as usize].is_of(inside));
+        if let Some(entry) = mapping {
+            self.join(Slot(entry.slot), inside, remote, segment, now)?;
+            return Ok(Slot(entry.slot));
+        }
+        let life = self.first(inside, segment, now).ok_or(NotOpened::NotSyn)?;
+        let slot = self.ports.allocate(subscriber).ok_or(NotOpened::PortsExhausted)?;
+        let look = self.deadlines.look_again(now, life);
+        if self.table.insert(hash, slot.0, look).is_err() {
+            self.ports.release(slot);
+            return Err(NotOpened::TableFull);
+        }
+        self.records[slot.0 as usize] = Record::private(inside, remote, life);
+        self.opened += 1;
+        Ok(slot)
+    }
+
+    /// The life of a connection that this packet opens, if it may.
+    fn first(&self, inside: Inside, segment: Segment, now: Tick) -> Option<Life> {
+        let state = match (inside.protocol(), segment) {
+            (ipv4::TCP, Segment::Syn) => State::SynSent,
+            (ipv4::TCP, _) => return None,
+            (ipv4::UDP, _) => State::UdpOneWay,
+            _ => State::Echo,
+        };
+        Some(Life::begin(state, &self.deadlines, now))
+    }
+
+    /// A packet whose mapping exists, but not as the private one of a live session with its remote:
+    /// it goes on in a session among others, takes the place of one that is over, or joins.
+    fn join(
+        &mut self,
+        slot: Slot,
+        inside: Inside,
+        remote: Endpoint,
+        segment: Segment,
+        now: Tick,
+    ) -> Result<(), NotOpened> {
+        let first = self.first(inside, segment, now).ok_or(NotOpened::NotSyn);
+        let record = self.records[slot.0 as usize];
+        if let Some(count) = record.sessions() {
+            if let Some(index) = self.sessions.find(slot, remote) {
+                let life = self.sessions.life(index);
+                let over = life.is_past(now);
+                let next = match over {
+                    false => life.after(Direction::Outbound, segment, &self.deadlines, now),
+                    true => first?,
+                };
+                self.sessions.set_life(index, next);
+                self.opened += u64::from(over);
+                self.expired += u64::from(over);
+                return Ok(());
+            }
+            self.add(slot, remote, first?, now)?;
+            self.records[slot.0 as usize] = Record::shared(inside, count + 1);
+        } else if record.life().is_past(now) {
+            // The remains of a session that the sweep has not reached: the mapping goes on with
+            // this one.
+            self.records[slot.0 as usize] = Record::private(inside, remote, first?);
+            self.expired += 1;
+        } else {
+            let first = first?;
+            if !self.sessions.has_room(2) {
+                return Err(NotOpened::TableFull);
+            }
+            self.add(slot, record.remote(), record.life(), now)?;
+            // From here on the mapping is shared, even if the second finds no room.
+            self.records[slot.0 as usize] = Record::shared(inside, 1);
+            self.shared += 1;
+            self.add(slot, remote, first, now)?;
+            self.records[slot.0 as usize] = Record::shared(inside, 2);
+        }
+        self.opened += 1;
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        slot: Slot,
+        remote: Endpoint,
+        life: Life,
+        now: Tick,
+    ) -> Result<(), NotOpened> {
+        let look = self.deadlines.look_again(now, life);
+        self.sessions.add(slot, remote, life, look).map_err(|_| NotOpened::TableFull)
     }
 
     /// Looks at the next `buckets` buckets of the table and ends the connections whose time is over.
     pub fn sweep(&mut self, now: Tick, buckets: usize) {
-        let Connections { records, table, ports, deadlines, expired, .. } = self;
-        let removed = table.sweep(now.0, buckets, |slot| {
-            let record = &mut records.0[slot as usize];
-            if !now.is_past(record.expiry) {
-                let look = deadlines.look_again(now, record.state(), record.expiry);
-                return table::Verdict::Keep(look);
+        let Connections { records, table, sessions, ports, deadlines, .. } = self;
+        let all = table.buckets();
+        let (shared, expired) = (&mut self.shared, &mut self.expired);
+        table.sweep(now.0, buckets, |slot| {
+            let record = &mut records[slot as usize];
+            match record.sessions() {
+                Some(0) => *shared -= 1,
+                Some(_) => return table::Verdict::Keep(deadlines.soonest(now)),
+                None if !record.life().is_past(now) => {
+                    return table::Verdict::Keep(deadlines.look_again(now, record.life()));
+                }
+                None => *expired += 1,
             }
-            *record = NONE;
+            *record = Record::NONE;
             ports.release(Slot(slot));
             table::Verdict::Remove
         });
-        *expired += removed as u64;
+        let buckets = (sessions.buckets() * buckets).div_ceil(all);
+        sessions.sweep(now, buckets, deadlines, |slot| {
+            let record = &mut records[slot.0 as usize];
+            let left = record.sessions().expect("a session elsewhere has a shared mapping") - 1;
+            *record = Record::shared(record.inside(), left);
+            *expired += 1;
+        });
     }
 
     /// Buckets a sweep must visit to have seen every connection.
@@ -287,42 +371,20 @@ impl Connections {
         self.table.buckets()
     }
 
-    /// State of the connection in a slot, for reports.
-    pub fn state(&self, slot: Slot) -> Option<State> {
-        let record = &self.records.0[slot.0 as usize];
-        (record.protocol != 0).then(|| record.state())
+    /// Whether a slot is somebody's mapping, sessions or not.
+    pub fn is_mapped(&self, slot: Slot) -> bool {
+        !self.records[slot.0 as usize].is_free()
     }
-}
 
-/// The sender of an inbound packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remote {
-    /// Its address.
-    pub address: u32,
-    /// Its port, zero for ICMP.
-    pub port: u16,
-    /// IPv4 protocol number.
-    pub protocol: u8,
-}
-
-/// Writes only what changed: a clean line costs no write-back.
-#[inline]
-fn advance(
-    record: &mut Record,
-    direction: Direction,
-    segment: Segment,
-    deadlines: &Deadlines,
-    now: Tick,
-) {
-    let before = record.state();
-    let after = before.after(direction, segment);
-    if after != before {
-        record.state = after as u8;
-    }
-    if after != before || after.prolonged_by(direction) {
-        let expiry = deadlines.after(now, after);
-        if expiry != record.expiry {
-            record.expiry = expiry;
+    /// State of the session of a slot with a remote, over or not, until the sweep has passed it.
+    pub fn state(&self, slot: Slot, remote: Endpoint) -> Option<State> {
+        let (record, remote) = (&self.records[slot.0 as usize], self.told_apart(remote));
+        match record.sessions() {
+            Some(_) => self.sessions.find(slot, remote).map(|at| self.sessions.life(at).state),
+            None => {
+                let here = !record.is_free() && record.is_with(remote);
+                here.then(|| record.life().state)
+            }
         }
     }
 }

@@ -116,6 +116,12 @@ impl State {
         State::Closed,
     ];
 
+    /// The state with this number; a number that no state has is taken for the last.
+    #[inline]
+    pub fn numbered(number: u8) -> State {
+        BY_NUMBER[usize::from(number & 15)]
+    }
+
     /// The state a packet leaves its connection in.
     #[inline]
     pub fn after(self, direction: Direction, segment: Segment) -> State {
@@ -143,6 +149,16 @@ impl State {
         matches!(direction, Direction::Outbound) || matches!(self, State::Established)
     }
 }
+
+const BY_NUMBER: [State; 16] = {
+    let mut table = [State::Closed; 16];
+    let mut number = 0;
+    while number < State::ALL.len() {
+        table[number] = State::ALL[number];
+        number += 1;
+    }
+    table
+};
 
 const AFTER: [[[State; 5]; 2]; 9] = {
     let mut table = [[[State::Closed; 5]; 2]; 9];
@@ -249,6 +265,7 @@ mod tests {
     fn states_are_numbered_as_listed() {
         for (index, state) in State::ALL.into_iter().enumerate() {
             assert_eq!(state as usize, index);
+            assert_eq!(State::numbered(index as u8), state);
         }
         for (index, segment) in SEGMENTS.into_iter().enumerate() {
             assert_eq!(segment as usize, index);

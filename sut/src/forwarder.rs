@@ -1,6 +1,7 @@
 //! A plain forwarder: what receiving and sending cost without any NAT. Its cycles per packet,
 //! subtracted from Krononat's, are what the connection tracking itself costs.
 
+use crate::translate::NextHop;
 use crate::worker::{Counters, Tally};
 use dataplane::burst::Burst;
 use dataplane::clock::Nanos;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 /// One core that sends every frame on to its router as it is.
 pub struct Forwarder<P: Port> {
     port: P,
-    identity: Identity,
+    next_hop: NextHop,
     tally: Tally,
     counters: Arc<Counters>,
 }
@@ -22,7 +23,7 @@ pub struct Forwarder<P: Port> {
 impl<P: Port> Forwarder<P> {
     /// A forwarder on `port`, which publishes what it does to `counters`.
     pub fn new(port: P, identity: Identity, counters: Arc<Counters>) -> Self {
-        Forwarder { port, identity, tally: Tally::default(), counters }
+        Forwarder { port, next_hop: NextHop::of(&identity), tally: Tally::default(), counters }
     }
 }
 
@@ -36,7 +37,7 @@ impl<P: Port> Worker for Forwarder<P> {
             return Busy(0);
         }
         for frame in &mut burst {
-            crate::translate::to_gateway(frame.head_mut(), &self.identity);
+            self.next_hop.address(frame.head_mut());
         }
         self.tally.received += received as u64;
         self.tally.forwarded += self.port.tx(&mut burst) as u64;

@@ -13,6 +13,7 @@ pub mod config;
 pub mod connections;
 pub mod conntrack;
 pub mod forwarder;
+pub mod life;
 mod local;
 pub mod pipeline;
 pub mod ports;

@@ -19,10 +19,19 @@ struct Range {
     base: u32,
 }
 
+impl Range {
+    #[inline]
+    fn has(&self, address: u32) -> bool {
+        address.wrapping_sub(self.first) < self.count
+    }
+}
+
 /// The addresses of one core.
 #[derive(Clone, Debug)]
 pub struct Shard {
-    subscribers: ArrayVec<Range, RANGES_MAX>,
+    /// Nearly always the only one.
+    first: Range,
+    others: ArrayVec<Range, RANGES_MAX>,
     external: Range,
 }
 
@@ -53,30 +62,39 @@ impl Shard {
             }
         }
         let count = ranges.len();
-        let subscribers = ranges.into_iter().take(RANGES_MAX).collect();
         if count > RANGES_MAX {
             return Err(TooManyRanges(count));
         }
-        Ok(Shard { subscribers, external: range_of(external) })
+        let mut ranges = ranges.into_iter();
+        let first = ranges.next().unwrap_or(Range { first: 0, count: 0, base: 0 });
+        Ok(Shard { first, others: ranges.collect(), external: range_of(external) })
     }
 
     /// Number of subscribers.
     pub fn subscribers(&self) -> u32 {
-        self.subscribers.iter().map(|range| range.count).sum()
+        self.ranges().map(|range| range.count).sum()
+    }
+
+    /// Whether a subscriber has this address.
+    #[inline]
+    pub fn is_subscriber(&self, address: u32) -> bool {
+        // Which way packets go is random: where there is one range, this is no branch.
+        self.first.has(address) | (!self.others.is_empty() && self.is_in_others(address))
+    }
+
+    fn is_in_others(&self, address: u32) -> bool {
+        self.others.iter().any(|range| range.has(address))
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = &Range> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 
     /// The subscriber that has this address.
     #[inline]
     pub fn subscriber(&self, address: u32) -> Option<Subscriber> {
-        let range = &self.subscribers[0];
-        let offset = address.wrapping_sub(range.first);
-        if offset < range.count {
-            return Some(Subscriber(offset + range.base));
-        }
-        self.subscribers[1..]
-            .iter()
-            .find(|range| address.wrapping_sub(range.first) < range.count)
-            .map(|range| Subscriber(address - range.first + range.base))
+        let range = self.ranges().find(|range| range.has(address))?;
+        Some(Subscriber(address - range.first + range.base))
     }
 
     /// Index of an external address of this core.

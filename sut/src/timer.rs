@@ -3,6 +3,7 @@
 
 use crate::config::Timers;
 use crate::conntrack::{State, Timeout};
+use crate::life::Life;
 use dataplane::clock::Nanos;
 
 /// Length of a tick in nanoseconds.
@@ -26,41 +27,55 @@ impl Tick {
     }
 }
 
-/// The configured timers in ticks.
+/// The configured timers in ticks, for each state.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadlines([u16; 4]);
+pub struct Deadlines {
+    by_state: [u16; State::ALL.len()],
+    /// The shorter of the two TCP timers, and the shortest of all.
+    closing: u16,
+    shortest: u16,
+}
 
 impl Deadlines {
     /// Rounds each timer up and adds the tick under way, so that none is shorter than configured.
     pub fn new(timers: &Timers) -> Deadlines {
         let ticks = |ms: u64| (ms * 1_000_000).div_ceil(TICK_NS) as u16 + 1;
-        let mut table = [0; 4];
-        table[Timeout::Udp as usize] = ticks(timers.udp_ms);
-        table[Timeout::Icmp as usize] = ticks(timers.icmp_ms);
-        table[Timeout::TcpTransitory as usize] = ticks(timers.tcp_transitory_ms);
-        table[Timeout::TcpEstablished as usize] = ticks(timers.tcp_established_ms);
-        Deadlines(table)
+        let of = |timeout| match timeout {
+            Timeout::Udp => ticks(timers.udp_ms),
+            Timeout::Icmp => ticks(timers.icmp_ms),
+            Timeout::TcpTransitory => ticks(timers.tcp_transitory_ms),
+            Timeout::TcpEstablished => ticks(timers.tcp_established_ms),
+        };
+        let closing = of(Timeout::TcpTransitory).min(of(Timeout::TcpEstablished));
+        Deadlines {
+            by_state: State::ALL.map(|state| of(state.timeout())),
+            closing,
+            shortest: closing.min(of(Timeout::Udp)).min(of(Timeout::Icmp)),
+        }
     }
 
     /// When a connection in `state` expires that is used now.
     #[inline]
     pub fn after(&self, now: Tick, state: State) -> u16 {
-        now.0.wrapping_add(self.0[state.timeout() as usize])
+        now.0.wrapping_add(self.by_state[state as usize])
     }
 
-    /// When the sweep must look at a connection again that is in `state` and expires at `expiry`:
-    /// as soon as any packet between now and then can have it expire. One that closes its TCP
-    /// connection turns two hours into four minutes.
+    /// When the sweep must look at a connection again: as soon as any packet between now and then
+    /// can have it expire. One that closes its TCP connection turns two hours into four minutes.
     #[inline]
-    pub fn look_again(&self, now: Tick, state: State, expiry: u16) -> u16 {
-        let left = expiry.wrapping_sub(now.0);
-        let left = match state.timeout() {
+    pub fn look_again(&self, now: Tick, life: Life) -> u16 {
+        let left = life.expiry.wrapping_sub(now.0);
+        let left = match life.state.timeout() {
             Timeout::Udp | Timeout::Icmp => left,
-            Timeout::TcpTransitory | Timeout::TcpEstablished => left
-                .min(self.0[Timeout::TcpTransitory as usize])
-                .min(self.0[Timeout::TcpEstablished as usize]),
+            Timeout::TcpTransitory | Timeout::TcpEstablished => left.min(self.closing),
         };
         now.0.wrapping_add(left)
+    }
+
+    /// The earliest that any connection can expire which is used now.
+    #[inline]
+    pub fn soonest(&self, now: Tick) -> u16 {
+        now.0.wrapping_add(self.shortest)
     }
 }
 

@@ -130,9 +130,9 @@ pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupErr
     let slots = ports.slots();
     let deadlines = Deadlines::new(&config.timers);
     let connections =
-        Connections::new(ports, config.connections_max, deadlines, seed).map_err(|source| {
-            SetupError::Memory { connections: config.connections_max, slots, source }
-        })?;
+        Connections::new(ports, config.room(), config.filtering, deadlines, seed).map_err(
+            |source| SetupError::Memory { connections: config.connections_max, slots, source },
+        )?;
     Ok(Pipeline::new(core.identity, shard, connections))
 }
 

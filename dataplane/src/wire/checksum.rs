@@ -16,6 +16,7 @@
 //! All sums here are over big-endian words: fields read through `zerocopy` go in as they are.
 
 use super::ipv4::UDP;
+use super::{ENDPOINT_BITS, Endpoint};
 use std::net::Ipv4Addr;
 
 /// Ones' complement sum of the bytes, not folded. Sums of several pieces add up where each piece
@@ -47,11 +48,10 @@ pub fn sum(bytes: &[u8]) -> u64 {
 /// Folds the carries of a sum into 16 bits. The checksum is the complement of the result.
 #[inline]
 pub fn fold(sum: u64) -> u16 {
-    // At most 2^33 - 2; a carry out of the lower half then comes back in by the rotation.
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 32) as u32 + sum as u32;
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + sum) as u16
+    // A number plus itself with its halves swapped has in its upper half the sum of the two halves,
+    // the carry of that already added from below.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// Checksum that belongs into an IPv4 header of 20 to 60 bytes, whatever is in its place now.
@@ -88,12 +88,13 @@ pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len:
 pub fn transport(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, segment: &[u8]) -> u16 {
     let pseudo = pseudo_header(source, destination, protocol, segment.len() as u16);
     let check = !fold(pseudo + sum(segment));
-    if protocol == UDP { never_zero(check) } else { check }
+    if protocol == UDP && check == 0 { 0xffff } else { check }
 }
 
-/// What a rewrite of some header fields does to every checksum that covers them.
+/// What a rewrite of some header fields does to every checksum that covers them. 2³² and 2⁴⁸ leave
+/// a remainder of one, as 2¹⁶ does, so that wide fields are added as they are and folded once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delta(u32);
+pub struct Delta(u64);
 
 impl Delta {
     /// No change.
@@ -106,43 +107,51 @@ impl Delta {
     #[inline]
     #[must_use]
     pub const fn replace_u16(self, old: u16, new: u16) -> Self {
-        Self(self.0 + !old as u32 + new as u32)
+        Self(self.0 + !old as u64 + new as u64)
     }
 
     /// A 32-bit field changes, such as an address. It must start at an even offset too.
     #[inline]
     #[must_use]
     pub const fn replace_u32(self, old: u32, new: u32) -> Self {
-        self.replace_u16((old >> 16) as u16, (new >> 16) as u16).replace_u16(old as u16, new as u16)
+        Self(self.0 + !old as u64 + new as u64)
+    }
+
+    /// An address and a port change, each at an even offset. They are words in the order of the
+    /// wire, so what they are applied to must be: a checksum read in the machine's order.
+    #[inline]
+    #[must_use]
+    pub fn replace_endpoint(self, old: Endpoint, new: Endpoint) -> Self {
+        Self(self.0 + (!old.bits() & ENDPOINT_BITS) + new.bits())
     }
 
     /// The checksum after the change, for IPv4 headers, TCP and ICMP.
     #[inline]
     #[must_use]
     pub fn apply(self, check: u16) -> u16 {
-        // Two folds take any sum of 32 bits, of which the second carries at most one.
-        let sum = self.0 + u32::from(!check);
-        let sum = (sum >> 16) + (sum & 0xffff);
-        !((sum >> 16) + sum) as u16
+        !fold(self.0 + u64::from(!check))
     }
 
     /// The checksum after the change, for UDP: zero stays zero, and nothing else becomes zero.
     #[inline]
     #[must_use]
     pub fn apply_udp(self, check: u16) -> u16 {
-        never_zero(self.apply(check)) & mask(check != 0)
+        let changed = self.apply(check);
+        // Either is rare, or known for a whole flow: a branch costs less than selecting.
+        match (check, changed) {
+            (0, _) => 0,
+            (_, 0) => 0xffff,
+            _ => changed,
+        }
     }
-}
 
-/// 0xffff for zero, which is the same number in ones' complement.
-#[inline]
-fn never_zero(check: u16) -> u16 {
-    check | mask(check == 0)
-}
-
-#[inline]
-fn mask(condition: bool) -> u16 {
-    u16::from(condition).wrapping_neg()
+    /// The checksum after the change, of TCP or, if `udp`, of UDP: which of them is not branched on.
+    #[inline]
+    #[must_use]
+    pub fn apply_either(self, check: u16, udp: bool) -> u16 {
+        let changed = self.apply(check);
+        if (check == 0) | (changed == 0) && udp { self.apply_udp(check) } else { changed }
+    }
 }
 
 #[cfg(test)]

@@ -19,11 +19,11 @@
 //! refused, like errors about later fragments and about anything but UDP, TCP and ICMP echo.
 #![cfg_attr(not(test), expect(dead_code, reason = "the pipeline refuses ICMP errors so far"))]
 
-use super::{End, Outer};
+use super::End;
 use dataplane::wire::checksum::{self, Delta};
 use dataplane::wire::icmp::{self, Icmp};
 use dataplane::wire::ipv4::{self, Ipv4};
-use dataplane::wire::{Datagram, ethernet};
+use dataplane::wire::{Datagram, Endpoint, ethernet};
 use zerocopy::FromBytes;
 
 #[cfg(test)]
@@ -60,9 +60,9 @@ pub(crate) enum Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quoted {
     /// Its sender.
-    pub source: Outer,
+    pub source: Endpoint,
     /// Its receiver.
-    pub destination: Outer,
+    pub destination: Endpoint,
     /// IPv4 protocol number.
     pub protocol: u8,
     /// Offset of its transport header in the message.
@@ -110,8 +110,8 @@ pub(crate) fn quoted(frame: &[u8], datagram: &Datagram) -> Result<Quoted, Refuse
     let transport = &quote[header_len..total_len.min(quote.len())];
     let ((source_port, destination_port), check_at) = ports(header.protocol, transport)?;
     Ok(Quoted {
-        source: Outer { address: header.source.get(), port: source_port },
-        destination: Outer { address: header.destination.get(), port: destination_port },
+        source: Endpoint::new(header.source.get(), source_port),
+        destination: Endpoint::new(header.destination.get(), destination_port),
         protocol: header.protocol,
         transport_at: (NETWORK_AT + header_len) as u8,
         check_at: (check_at + 2 <= transport.len())
@@ -153,25 +153,25 @@ pub(crate) fn translate(
     datagram: &Datagram,
     quoted: &Quoted,
     end: End,
-    new: Outer,
+    new: Endpoint,
 ) {
     let (network, message) = frame.split_at_mut(datagram.transport_at);
-    readdress(&mut network[ethernet::HEADER_LEN..], end, new.address);
+    readdress(&mut network[ethernet::HEADER_LEN..], end, new.address());
     let (old, address_at, port_at) = match end {
         End::Destination => (quoted.source, NETWORK_AT + 12, 0),
         End::Source => (quoted.destination, NETWORK_AT + 16, 2),
     };
-    let moved = Delta::new().replace_u32(old.address, new.address);
-    let renumbered = Delta::new().replace_u16(old.port, new.port);
+    let moved = Delta::new().replace_u32(old.address(), new.address());
+    let renumbered = Delta::new().replace_u16(old.port(), new.port());
     let port_at = if quoted.protocol == ipv4::ICMP { 4 } else { port_at };
     let check = u16_at(message, 2);
     let mut edit = Edit { message, delta: Delta::new() };
-    edit.replace(address_at, |_| (new.address >> 16) as u16);
-    edit.replace(address_at + 2, |_| new.address as u16);
+    edit.replace(address_at, |_| (new.address() >> 16) as u16);
+    edit.replace(address_at + 2, |_| new.address() as u16);
     edit.replace(NETWORK_AT + 10, |check| moved.apply(check));
-    edit.replace(usize::from(quoted.transport_at) + port_at, |_| new.port);
+    edit.replace(usize::from(quoted.transport_at) + port_at, |_| new.port());
     if let Some(check_at) = quoted.check_at.map(usize::from) {
-        let both = moved.replace_u16(old.port, new.port);
+        let both = moved.replace_u16(old.port(), new.port());
         edit.replace(check_at, |check| match quoted.protocol {
             ipv4::UDP => both.apply_udp(check),
             ipv4::TCP => both.apply(check),

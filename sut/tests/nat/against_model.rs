@@ -1,7 +1,7 @@
 //! Krononat against a model in ordinary maps: long random lives of a few subscribers, remotes and
 //! ports, so that connections collide, are filtered, expire, are re-opened and run out of room.
 
-use crate::model::{Expected, Headers, ICMP, Limits, Model, TCP, Timers, UDP};
+use crate::model::{Expected, Filtering, Headers, ICMP, Limits, Model, TCP, Timers, UDP};
 use crate::rig::{Fate, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use dataplane::clock::Nanos;
 use krononat::config::{self, Config};
@@ -144,10 +144,23 @@ fn setup() -> impl Strategy<Value = Config> {
         Just((16_384, ["100.64.4.0/31", "100.64.0.0/31"])),
     ];
     let room = prop_oneof![Just(10u32), Just(70), Just(150)];
-    (blocks, room, timers(), any::<u64>()).prop_map(
-        |((port_block, nets), connections_max, timers, seed)| {
-            let mut config =
-                Config { port_block, connections_max, timers, seed, ..crate::rig::config() };
+    let shared = prop_oneof![1 => Just(3u32), 3 => Just(40), 1 => Just(200)];
+    let filtering = prop_oneof![
+        Just(config::Filtering::EndpointIndependent),
+        Just(config::Filtering::AddressDependent),
+        Just(config::Filtering::AddressAndPortDependent),
+    ];
+    (blocks, room, shared, filtering, timers(), any::<u64>()).prop_map(
+        |((port_block, nets), connections_max, shared, filtering, timers, seed)| {
+            let mut config = Config {
+                port_block,
+                connections_max,
+                shared_sessions_max: Some(shared),
+                filtering,
+                timers,
+                seed,
+                ..crate::rig::config()
+            };
             config.cores[0].subscribers = nets.map(|net| net.parse().unwrap()).to_vec();
             config
         },
@@ -197,6 +210,12 @@ impl Trial {
                 external,
                 port_block: config.port_block,
                 connections_max: config.connections_max as usize,
+                shared_sessions_max: config.room().shared_sessions as usize,
+                filtering: match config.filtering {
+                    config::Filtering::EndpointIndependent => Filtering::Nothing,
+                    config::Filtering::AddressDependent => Filtering::Address,
+                    config::Filtering::AddressAndPortDependent => Filtering::AddressAndPort,
+                },
                 timers: Timers { udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms },
             }),
             known: Vec::new(),
@@ -231,8 +250,12 @@ impl Trial {
                 }
             }
             Action::Fill(who, count) => {
-                let inside = SocketAddrV4::new(self.subscribers[who], CROWD);
+                // Every eighth is one more from the port of the one before.
                 for port in 0..count {
+                    let inside = SocketAddrV4::new(
+                        self.subscribers[who],
+                        CROWD + port - u16::from(port % 8 == 7),
+                    );
                     let remote = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 7000 + port);
                     self.send(UDP, inside, remote, 0);
                 }
@@ -302,9 +325,12 @@ impl Trial {
         let frames: Vec<Vec<u8>> =
             pending.iter().map(|(packet, _)| packet.clone().sealed().bytes()).collect();
         let fates = self.rig.process(&frames);
-        // Within a burst the core works on what is inbound first: it cannot answer what is not sent.
+        // Within a burst the core deals with ICMP on sight, and of the rest with what is inbound
+        // first: it cannot answer what is not sent.
         let mut judged: Vec<_> = pending.into_iter().zip(fates).collect();
-        judged.sort_by_key(|((_, headers), _)| headers.source.ip().octets()[0] == 100);
+        judged.sort_by_key(|((_, headers), _)| {
+            (headers.protocol != ICMP).then_some(headers.source.ip().octets()[0] == 100)
+        });
         for ((packet, headers), fate) in judged {
             self.judge(packet, &headers, &fate);
         }
@@ -318,13 +344,22 @@ impl Trial {
         let now_ns = self.rig.now.0;
         let expected = self.model.receive(headers, now_ns);
         let translated = match expected {
-            Expected::Source(external) => packet.from(external),
+            Expected::Source(external) => {
+                let of = |(known, at): &(Headers, _)| {
+                    (known.protocol, known.source, known.destination, *at)
+                        == (headers.protocol, headers.source, headers.destination, external)
+                };
+                if headers.source.port() < CROWD && !self.known.iter().any(of) {
+                    self.known.push((*headers, external));
+                }
+                packet.from(external)
+            }
             Expected::Destination(inside) => packet.to(inside),
             Expected::FreshSource => {
                 assert_eq!(fate.verdict, "forwarded", "{headers:?} opens a connection");
                 let external = Packet::read(&fate.sent).source();
                 self.model.learn(headers, external, now_ns);
-                if headers.source.port() != CROWD {
+                if headers.source.port() < CROWD {
                     self.known.push((*headers, external));
                 }
                 packet.from(external)
@@ -346,10 +381,15 @@ impl Trial {
     fn sweep(&mut self, buckets: usize) {
         self.rig.pipeline.sweep(self.rig.now, buckets);
         let (connections, base) = (self.rig.pipeline.connections(), u32::from(self.external));
-        self.model.swept(self.rig.now.0, |external| {
+        let slot = |external: SocketAddrV4| {
             let address = (u32::from(*external.ip()) - base) as u16;
-            connections.state(Slot::new(address, external.port())).is_some()
-        });
+            Slot::new(address, external.port())
+        };
+        self.model.swept(
+            self.rig.now.0,
+            |external, remote| connections.state(slot(external), remote.into()).is_some(),
+            |external| connections.is_mapped(slot(external)),
+        );
     }
 
     /// A whole sweep: what was over when it began is gone when it ends.
@@ -363,7 +403,7 @@ impl Trial {
         }
         let left = self.model.remains(self.rig.now.0);
         for external in due {
-            assert!(!left.contains(&external), "{external} is still held after a sweep");
+            assert!(!left.contains(&external), "{external:?} is still held after a sweep");
         }
         self.swept_ns = self.rig.now.0;
         self.flush();

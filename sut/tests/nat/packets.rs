@@ -63,6 +63,8 @@ const UNUSED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 0, 0), 200
 const INSIDE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 1), 5000);
 const NEIGHBOUR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 2), 5000);
 const REMOTE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 443);
+/// Another host on the Internet.
+const OTHER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 2), 53);
 /// The remote as ICMP has it.
 const PINGED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 0);
 /// The remote as it pings the core, with its identifier, and the core.
@@ -142,8 +144,8 @@ fn own_echo_reply(asker: SocketAddrV4) -> Vec<u8> {
 
 /// As many connections of one subscriber.
 fn crowd(subscriber: u8, count: u16) -> impl Iterator<Item = Packet> {
-    let inside = SocketAddrV4::new(Ipv4Addr::new(100, 64, 1, subscriber), 5000);
-    (0..count).map(move |i| udp(inside, SocketAddrV4::new(*REMOTE.ip(), 1000 + i)))
+    let inside = Ipv4Addr::new(100, 64, 1, subscriber);
+    (0..count).map(move |i| udp(SocketAddrV4::new(inside, 5000 + i), REMOTE))
 }
 
 fn translated() -> Vec<Row> {
@@ -153,6 +155,23 @@ fn translated() -> Vec<Row> {
         row("UDP comes back", "3022 4.1", |e| whole(udp(REMOTE, e)), "forwarded")
             .after([udp(INSIDE, REMOTE)])
             .sends(|before, _| whole(udp(REMOTE, before).to(INSIDE).routed())),
+        row("another remote, same port", "4787 REQ-1", |_| whole(udp(INSIDE, OTHER)), "forwarded")
+            .after([udp(INSIDE, REMOTE)])
+            .sends(|before, _| whole(udp(before, OTHER).routed())),
+        row("the other remote answers", "4787 REQ-8", |e| whole(udp(OTHER, e)), "forwarded")
+            .after([udp(INSIDE, REMOTE), udp(INSIDE, OTHER)])
+            .sends(|before, _| whole(udp(OTHER, before).to(INSIDE).routed())),
+        row("the first remote still may", "4787 REQ-8", |e| whole(udp(REMOTE, e)), "forwarded")
+            .after([udp(INSIDE, REMOTE), udp(INSIDE, OTHER)])
+            .sends(|before, _| whole(udp(REMOTE, before).to(INSIDE).routed())),
+        row(
+            "TCP to another, same port",
+            "5382 REQ-1",
+            |_| whole(tcp(INSIDE, OTHER, SYN)),
+            "forwarded",
+        )
+        .after([tcp(INSIDE, REMOTE, SYN)])
+        .sends(|before, _| whole(tcp(before, OTHER, SYN).routed())),
         row("SYN leaves", "5382 REQ-2", |_| whole(tcp(INSIDE, REMOTE, SYN)), "forwarded")
             .sends(|_, own| whole(tcp(own, REMOTE, SYN).routed())),
         row("SYN-ACK comes back", "5382 REQ-2", |e| whole(tcp(REMOTE, e, SYN | ACK)), "forwarded")
@@ -386,6 +405,13 @@ fn refused() -> Vec<Row> {
             "ports_exhausted",
         )
         .after(crowd(1, 64)),
+        row(
+            "a third, of a port with two",
+            "4787 REQ-8",
+            |e| whole(udp(at("192.0.2.9:9"), e)),
+            "filtered_inbound",
+        )
+        .after([udp(INSIDE, REMOTE), udp(INSIDE, OTHER)]),
         row("the 101st of 100", "-", |_| whole(udp(INSIDE, REMOTE)), "table_full")
             .after(crowd(1, 50).chain(crowd(2, 50))),
     ]

@@ -8,9 +8,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-const SUBSCRIBER: Outer = Outer { address: 0x6440_0007, port: 40_000 };
-const EXTERNAL: Outer = Outer { address: 0xc612_0001, port: 2047 };
-const REMOTE: Outer = Outer { address: 0xcb00_7109, port: 53 };
+const SUBSCRIBER: Endpoint = Endpoint::new(0x6440_0007, 40_000);
+const EXTERNAL: Endpoint = Endpoint::new(0xc612_0001, 2047);
+const REMOTE: Endpoint = Endpoint::new(0xcb00_7109, 53);
 const ROUTER: u32 = 0x0a09_0901;
 
 /// Bytes of a TCP header up to the middle of its checksum, of which that half cannot be updated.
@@ -56,10 +56,10 @@ impl Error {
 
     /// The datagram from `source` to `destination`. Of echo, a request that leaves the inside and a
     /// reply that enters it.
-    fn datagram(&self, source: Outer, destination: Outer) -> Vec<u8> {
+    fn datagram(&self, source: Endpoint, destination: Endpoint) -> Vec<u8> {
         let ip = Ipv4Header {
-            source: source.address.to_be_bytes(),
-            destination: destination.address.to_be_bytes(),
+            source: source.address().to_be_bytes(),
+            destination: destination.address().to_be_bytes(),
             time_to_live: self.quoted_ttl,
             identification: 7,
             options: (&[1_u8; 40][..4 * self.quoted_option_words]).try_into().unwrap(),
@@ -68,19 +68,20 @@ impl Error {
         let builder = PacketBuilder::ip(IpHeaders::Ipv4(ip, Default::default()));
         let mut bytes = Vec::new();
         match self.protocol {
-            IpNumber::UDP => {
-                builder.udp(source.port, destination.port).write(&mut bytes, &self.payload).unwrap()
-            }
+            IpNumber::UDP => builder
+                .udp(source.port(), destination.port())
+                .write(&mut bytes, &self.payload)
+                .unwrap(),
             IpNumber::TCP => builder
-                .tcp(source.port, destination.port, 1, 4096)
+                .tcp(source.port(), destination.port(), 1, 4096)
                 .write(&mut bytes, &self.payload)
                 .unwrap(),
             _ if source == REMOTE => builder
-                .icmpv4_echo_reply(destination.port, 9)
+                .icmpv4_echo_reply(destination.port(), 9)
                 .write(&mut bytes, &self.payload)
                 .unwrap(),
             _ => builder
-                .icmpv4_echo_request(source.port, 9)
+                .icmpv4_echo_request(source.port(), 9)
                 .write(&mut bytes, &self.payload)
                 .unwrap(),
         }
@@ -92,7 +93,7 @@ impl Error {
     }
 
     /// The frame in which `from` tells `source` of its datagram to `destination`.
-    fn frame(&self, from: u32, source: Outer, destination: Outer) -> Vec<u8> {
+    fn frame(&self, from: u32, source: Endpoint, destination: Endpoint) -> Vec<u8> {
         let mut quote = self.datagram(source, destination);
         quote.truncate(self.quote_max);
         let mut rest = self.rest;
@@ -102,7 +103,7 @@ impl Error {
             quote.resize(4 * usize::from(*words), 0);
             quote.extend(extension);
         }
-        self.frame_of(from, source.address, rest, &quote)
+        self.frame_of(from, source.address(), rest, &quote)
     }
 
     fn frame_of(&self, from: u32, to: u32, rest: [u8; 4], quote: &[u8]) -> Vec<u8> {
@@ -181,22 +182,22 @@ fn read(frame: &[u8]) -> (Datagram, Result<Quoted, Refused>) {
     (datagram, quoted(frame, &datagram))
 }
 
-fn translated(mut frame: Vec<u8>, end: End, new: Outer) -> Vec<u8> {
+fn translated(mut frame: Vec<u8>, end: End, new: Endpoint) -> Vec<u8> {
     let (datagram, quoted) = read(&frame);
     translate(&mut frame, &datagram, &quoted.expect("an error about a datagram"), end, new);
     frame
 }
 
 /// The ports an error tells: of echo the identifier, which is the asker's.
-fn told(error: &Error, asker: Outer, remote: Outer) -> (Outer, Outer) {
-    let port = if error.protocol == IpNumber::ICMP { 0 } else { remote.port };
-    (asker, Outer { port, ..remote })
+fn told(error: &Error, asker: Endpoint, remote: Endpoint) -> (Endpoint, Endpoint) {
+    let port = if error.protocol == IpNumber::ICMP { 0 } else { remote.port() };
+    (asker, Endpoint::new(remote.address(), port))
 }
 
 proptest! {
     #[test]
     fn inbound_errors_are_what_the_subscriber_would_have_caused(error in errors()) {
-        for from in [ROUTER, REMOTE.address] {
+        for from in [ROUTER, REMOTE.address()] {
             let frame = error.frame(from, EXTERNAL, REMOTE);
             let quoted = read(&frame).1;
             if error.quote_max < error.least() {
@@ -213,7 +214,7 @@ proptest! {
 
     #[test]
     fn outbound_errors_come_from_the_external_address(error in errors()) {
-        for from in [ROUTER, SUBSCRIBER.address] {
+        for from in [ROUTER, SUBSCRIBER.address()] {
             let frame = error.frame(from, REMOTE, SUBSCRIBER);
             let quoted = read(&frame).1;
             if error.quote_max < error.least() {
@@ -222,7 +223,7 @@ proptest! {
             }
             let quoted = quoted.unwrap();
             prop_assert_eq!((quoted.destination, quoted.source), told(&error, SUBSCRIBER, REMOTE));
-            let expected = error.routed().frame(EXTERNAL.address, REMOTE, EXTERNAL);
+            let expected = error.routed().frame(EXTERNAL.address(), REMOTE, EXTERNAL);
             prop_assert_eq!(translated(frame, End::Source, EXTERNAL), expected);
         }
     }
@@ -255,7 +256,7 @@ proptest! {
             let check = checksum::ipv4_header(&quote[..header_len]);
             quote[10..12].copy_from_slice(&check.to_be_bytes());
         }
-        let frame = error.frame_of(ROUTER, EXTERNAL.address, error.rest, &quote);
+        let frame = error.frame_of(ROUTER, EXTERNAL.address(), error.rest, &quote);
         let (datagram, quoted) = read(&frame);
         for (end, new) in [(End::Destination, SUBSCRIBER), (End::Source, SUBSCRIBER)] {
             let Ok(quoted) = quoted else { break };
@@ -351,7 +352,7 @@ fn every_reason_has_a_frame() {
             let check = checksum::ipv4_header(&quote[..20]);
             quote[10..12].copy_from_slice(&check.to_be_bytes());
         }
-        error.frame_of(ROUTER, EXTERNAL.address, [0; 4], &quote)
+        error.frame_of(ROUTER, EXTERNAL.address(), [0; 4], &quote)
     };
     let mut damaged = frame(&Error::udp());
     *damaged.last_mut().unwrap() ^= 1;
@@ -379,7 +380,7 @@ fn every_reason_has_a_frame() {
         ("a later fragment", Refused::Fragment, quoting(&[(7, 1)], true)),
         ("GRE", Refused::Protocol, quoting(&[(9, 47)], true)),
         ("an error about an error", Refused::Protocol, quoting(&[(9, 1), (20, 3)], true)),
-        ("to another", Refused::Addressee, misled(EXTERNAL.address + 1)),
+        ("to another", Refused::Addressee, misled(EXTERNAL.address() + 1)),
     ] {
         assert_eq!(read(&frame).1, Err(expected), "{what}");
     }
@@ -399,7 +400,7 @@ fn what_follows_a_short_datagram_is_not_its_checksum() {
     let check = checksum::ipv4_header(&quote[..20]);
     quote[10..12].copy_from_slice(&check.to_be_bytes());
     quote.resize(160, 0xaa);
-    let frame = error.frame_of(ROUTER, EXTERNAL.address, [0, 32, 0, 0], &quote);
+    let frame = error.frame_of(ROUTER, EXTERNAL.address(), [0, 32, 0, 0], &quote);
     let frame = translated(frame, End::Destination, SUBSCRIBER);
     assert_eq!(frame[42 + 28..], [0xaa; 132]);
     assert_eq!(checksum::fold(checksum::sum(&frame[34..])), 0xffff);

@@ -1,4 +1,4 @@
-//! What a NAT44 with address and port-dependent mapping and filtering must do, in ordinary maps.
+//! What a NAT44 with endpoint-independent mapping must do, in ordinary maps.
 //!
 //! Written from RFC 4787, 5382, 5508 and 7422 and from the promises in Krononat's documentation;
 //! shares no code with it. Which free port a new connection gets is left open: the model learns it
@@ -44,17 +44,29 @@ pub(crate) enum Expected {
     Refused(&'static str),
 }
 
-/// A connection as the subscriber sees it.
+/// The subscriber's end of some connections: what an external port is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Inside {
+    protocol: u8,
+    end: SocketAddrV4,
+}
+
+/// A connection as the subscriber sees it, its remote as far as the filtering looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Flow {
-    protocol: u8,
-    inside: SocketAddrV4,
+    inside: Inside,
     remote: SocketAddrV4,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Mapping {
     external: SocketAddrV4,
+    /// Had two live remotes at once, and counts as one that does until it ends.
+    shared: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Session {
     life: Life,
     /// First instant at which it is over, in nanoseconds.
     over_ns: u64,
@@ -69,22 +81,43 @@ pub(crate) struct Limits {
     pub(crate) external: Ipv4Addr,
     pub(crate) port_block: u32,
     pub(crate) connections_max: usize,
+    pub(crate) shared_sessions_max: usize,
+    pub(crate) filtering: Filtering,
     pub(crate) timers: Timers,
+}
+
+/// What a remote must have in common with one the subscriber has sent to (RFC 4787 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filtering {
+    Nothing,
+    Address,
+    AddressAndPort,
+}
+
+impl Filtering {
+    fn looks_at(self, remote: SocketAddrV4) -> SocketAddrV4 {
+        match self {
+            Filtering::Nothing => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            Filtering::Address => SocketAddrV4::new(*remote.ip(), 0),
+            Filtering::AddressAndPort => remote,
+        }
+    }
 }
 
 /// All connections, those included that are over but not swept yet.
 pub(crate) struct Model {
     limits: Limits,
-    flows: HashMap<Flow, Mapping>,
-    holders: HashMap<SocketAddrV4, Flow>,
+    mappings: HashMap<Inside, Mapping>,
+    flows: HashMap<Flow, Session>,
+    holders: HashMap<SocketAddrV4, Inside>,
     pub(crate) opened: u64,
     pub(crate) expired: u64,
 }
 
 impl Model {
     pub(crate) fn new(limits: Limits) -> Model {
-        let (flows, holders) = (HashMap::new(), HashMap::new());
-        Model { limits, flows, holders, opened: 0, expired: 0 }
+        let (mappings, flows, holders) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Model { limits, mappings, flows, holders, opened: 0, expired: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -101,37 +134,62 @@ impl Model {
     }
 
     fn outbound(&mut self, packet: &Headers, now_ns: u64) -> Expected {
-        let flow =
-            Flow { protocol: packet.protocol, inside: packet.source, remote: packet.destination };
+        let inside = Inside { protocol: packet.protocol, end: packet.source };
         let flags = Flags::of(packet.flags);
         // Only a SYN opens a TCP connection; UDP and ICMP need no permission.
         let may_open = packet.protocol != TCP || flags.is_first();
-        if let Some(mapping) = self.flows.get_mut(&flow) {
-            if now_ns < mapping.over_ns {
-                mapping.life.outbound(flags);
-                mapping.over_ns = self.limits.timers.deadline_ns(&mapping.life, now_ns);
-                return Expected::Source(mapping.external);
-            }
-            if !may_open {
-                return Expected::Refused("tcp_not_syn");
-            }
-            // The remains of a connection become the next one of the same name, port and all.
-            mapping.life = Life::new(packet.protocol);
-            mapping.over_ns = self.limits.timers.deadline_ns(&mapping.life, now_ns);
-            self.opened += 1;
-            self.expired += 1;
-            return Expected::Source(mapping.external);
+        let remote = self.limits.filtering.looks_at(packet.destination);
+        let flow = Flow { inside, remote };
+        if let Some(session) = self.flows.get_mut(&flow).filter(|it| now_ns < it.over_ns) {
+            session.life.outbound(flags);
+            session.over_ns = self.limits.timers.deadline_ns(&session.life, now_ns);
+            return Expected::Source(self.mappings[&inside].external);
         }
-        let held = self.flows.keys().filter(|flow| flow.inside.ip() == packet.source.ip()).count();
         if !may_open {
-            Expected::Refused("tcp_not_syn")
-        } else if held >= self.limits.port_block as usize {
-            Expected::Refused("ports_exhausted")
-        } else if self.flows.len() >= self.limits.connections_max {
-            Expected::Refused("table_full")
-        } else {
-            Expected::FreshSource
+            return Expected::Refused("tcp_not_syn");
         }
+        let Some(mapping) = self.mappings.get(&inside).copied() else {
+            let mine = |inside: &&Inside| inside.end.ip() == packet.source.ip();
+            let held = self.mappings.keys().filter(mine).count();
+            return if held >= self.limits.port_block as usize {
+                Expected::Refused("ports_exhausted")
+            } else if self.mappings.len() >= self.limits.connections_max {
+                Expected::Refused("table_full")
+            } else {
+                Expected::FreshSource
+            };
+        };
+        // The remains of a connection become the next one of the same mapping; those of a mapping
+        // that has had several remotes only that of the same remote.
+        let over = match mapping.shared {
+            true => Some(flow).filter(|flow| self.flows.contains_key(flow)),
+            false => self.flows.iter().find_map(|(flow, session)| {
+                (flow.inside == inside && now_ns >= session.over_ns).then_some(*flow)
+            }),
+        };
+        if let Some(over) = over {
+            self.flows.remove(&over);
+            self.expired += 1;
+        } else {
+            let more = if mapping.shared { 1 } else { 2 };
+            if self.shared_sessions() + more > self.limits.shared_sessions_max {
+                return Expected::Refused("table_full");
+            }
+            self.mappings.insert(inside, Mapping { shared: true, ..mapping });
+        }
+        self.open(flow, now_ns);
+        Expected::Source(mapping.external)
+    }
+
+    fn shared_sessions(&self) -> usize {
+        self.flows.keys().filter(|flow| self.mappings[&flow.inside].shared).count()
+    }
+
+    fn open(&mut self, flow: Flow, now_ns: u64) {
+        let life = Life::new(flow.inside.protocol);
+        let over_ns = self.limits.timers.deadline_ns(&life, now_ns);
+        self.flows.insert(flow, Session { life, over_ns });
+        self.opened += 1;
     }
 
     /// Takes note of the port a new connection got.
@@ -142,14 +200,12 @@ impl Model {
         let (address, ports) = self.block_of(*packet.source.ip());
         assert_eq!(*external.ip(), address, "address of {}", packet.source.ip());
         assert!(ports.contains(&u32::from(external.port())), "{external} is not in {ports:?}");
-        let (protocol, inside, remote) = (packet.protocol, packet.source, packet.destination);
-        let flow = Flow { protocol, inside, remote };
-        let holder = self.holders.insert(external, flow);
-        assert_eq!(holder, None, "{external} is given to {flow:?} too");
-        let life = Life::new(protocol);
-        let over_ns = self.limits.timers.deadline_ns(&life, now_ns);
-        self.flows.insert(flow, Mapping { external, life, over_ns });
-        self.opened += 1;
+        let inside = Inside { protocol: packet.protocol, end: packet.source };
+        let holder = self.holders.insert(external, inside);
+        assert_eq!(holder, None, "{external} is given to {inside:?} too");
+        self.mappings.insert(inside, Mapping { external, shared: false });
+        let remote = self.limits.filtering.looks_at(packet.destination);
+        self.open(Flow { inside, remote }, now_ns);
     }
 
     /// External address and ports of a subscriber: blocks follow each other from port 1024 up, as
@@ -164,42 +220,57 @@ impl Model {
     }
 
     fn inbound(&mut self, packet: &Headers, now_ns: u64) -> Expected {
-        let Some(flow) = self.holders.get(&packet.destination) else {
+        let Some(&inside) = self.holders.get(&packet.destination) else {
             return Expected::Refused("unknown_inbound");
         };
-        let mapping = self.flows.get_mut(flow).expect("each holder has a flow");
-        if flow.protocol != packet.protocol || now_ns >= mapping.over_ns {
+        if inside.protocol != packet.protocol {
             return Expected::Refused("unknown_inbound");
         }
-        // Address and port-dependent filtering, RFC 4787 §5.
-        if flow.remote != packet.source {
-            return Expected::Refused("filtered_inbound");
+        let remote = self.limits.filtering.looks_at(packet.source);
+        let live = |session: &&mut Session| now_ns < session.over_ns;
+        let Some(session) = self.flows.get_mut(&Flow { inside, remote }).filter(live) else {
+            let others = self.mappings[&inside].shared
+                || self.flows.iter().any(|(flow, it)| flow.inside == inside && now_ns < it.over_ns);
+            return Expected::Refused(if others { "filtered_inbound" } else { "unknown_inbound" });
+        };
+        if session.life.inbound(Flags::of(packet.flags)) {
+            session.over_ns = self.limits.timers.deadline_ns(&session.life, now_ns);
         }
-        if mapping.life.inbound(Flags::of(packet.flags)) {
-            mapping.over_ns = self.limits.timers.deadline_ns(&mapping.life, now_ns);
-        }
-        Expected::Destination(flow.inside)
+        Expected::Destination(inside.end)
     }
 
-    /// External ends of the connections that are over and still held.
-    pub(crate) fn remains(&self, now_ns: u64) -> Vec<SocketAddrV4> {
-        let over = self.flows.values().filter(|mapping| mapping.over_ns <= now_ns);
-        over.map(|mapping| mapping.external).collect()
+    /// External end and remote of each connection that is over and still held.
+    pub(crate) fn remains(&self, now_ns: u64) -> Vec<(SocketAddrV4, SocketAddrV4)> {
+        let over = self.flows.iter().filter(|(_, session)| session.over_ns <= now_ns);
+        over.map(|(flow, _)| (self.mappings[&flow.inside].external, flow.remote)).collect()
     }
 
-    /// Takes note of a sweep, after which `held` says which external ends are still in use.
+    /// Takes note of a sweep, after which `held` says which external ends still have a connection
+    /// with a remote, and `mapped` which are still somebody's.
     ///
     /// # Panics
-    /// When the sweep has ended a connection that is not over.
-    pub(crate) fn swept(&mut self, now_ns: u64, held: impl Fn(SocketAddrV4) -> bool) {
-        let Model { flows, holders, expired, .. } = self;
-        flows.retain(|flow, mapping| {
-            let kept = held(mapping.external);
+    /// When the sweep has ended a connection that is not over, or a mapping that has one.
+    pub(crate) fn swept(
+        &mut self,
+        now_ns: u64,
+        held: impl Fn(SocketAddrV4, SocketAddrV4) -> bool,
+        mapped: impl Fn(SocketAddrV4) -> bool,
+    ) {
+        let Model { mappings, flows, holders, expired, .. } = self;
+        flows.retain(|flow, session| {
+            let kept = held(mappings[&flow.inside].external, flow.remote);
             if !kept {
-                assert!(mapping.over_ns <= now_ns, "{flow:?} was ended early: {mapping:?}");
-                holders.remove(&mapping.external);
+                assert!(session.over_ns <= now_ns, "{flow:?} was ended early: {session:?}");
                 *expired += 1;
             }
+            kept
+        });
+        mappings.retain(|inside, mapping| {
+            let kept = mapped(mapping.external);
+            let used = flows.keys().any(|flow| flow.inside == *inside);
+            assert!(kept || !used, "{inside:?} has lost its port and has connections");
+            assert!(kept || holders.remove(&mapping.external).is_some());
+            assert!(!kept || used || mapping.shared, "{inside:?} holds its port for nothing");
             kept
         });
     }

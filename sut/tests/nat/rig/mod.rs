@@ -15,7 +15,7 @@ use dataplane::frame::Frame;
 use dataplane::identity::{Identity, Mac};
 use dataplane::port::pcap::OwnedFrame;
 use dataplane::worker::{CoreId, ServerId};
-use krononat::config::{Config, CoreConfig, Kind, Timers};
+use krononat::config::{Config, CoreConfig, Filtering, Kind, Timers};
 use krononat::pipeline::Pipeline;
 use krononat::verdict::{Drop, Verdict};
 use krononat::worker;
@@ -51,6 +51,8 @@ pub(crate) fn config() -> Config {
         kind: Kind::Krononat,
         port_block: 64,
         connections_max: 100,
+        shared_sessions_max: None,
+        filtering: Filtering::default(),
         timers: Timers::default(),
         cores: vec![core],
     }

@@ -1,0 +1,131 @@
+//! Packets that are not plain, one at a time: IPv4 options, ICMP, ARP, packets for the core itself,
+//! and whatever is refused. They are few, so nothing is staged here.
+
+use super::{Pipeline, refused};
+use crate::connections::{Inside, NotFound};
+use crate::conntrack::Segment;
+use crate::local;
+use crate::timer::Tick;
+use crate::translate::{self, End};
+use crate::verdict::{Drop, Refusal, Verdict};
+use dataplane::wire::{self, Datagram, Endpoint, Parsed, Transport, checksum, icmp};
+
+/// What a connection is found by: the two ends, and what the packet does to its state. An ICMP
+/// identifier stands for the subscriber's port, and nothing for the remote's.
+struct Ends {
+    source: Endpoint,
+    destination: Endpoint,
+    segment: Segment,
+}
+
+impl Pipeline {
+    /// Decides about one packet of any kind, and does what it decides.
+    #[inline(never)]
+    pub(super) fn other(&mut self, frame: &mut [u8], now: Tick) -> Verdict {
+        match wire::parse(frame) {
+            Err(reason) => Verdict::Dropped(Drop::Malformed(reason)),
+            // A router does not forward what is addressed to all stations (RFC 1812 §5.3.4).
+            Ok(Parsed::Ipv4(_)) if !self.is_for_me(frame) => refused(Refusal::Station),
+            Ok(_) if !self.is_for_me(frame) && frame[0] & 1 == 0 => refused(Refusal::Station),
+            Ok(Parsed::Ipv4(datagram)) => self.ipv4(frame, &datagram, now).unwrap_or_else(refused),
+            Ok(Parsed::Arp { operation, target, .. }) => {
+                match local::answer_arp(frame, operation, target, &self.identity) {
+                    true => Verdict::Answered,
+                    false => refused(Refusal::Local),
+                }
+            }
+            Ok(Parsed::Other(_)) => refused(Refusal::Ethertype),
+        }
+    }
+
+    fn is_for_me(&self, frame: &[u8]) -> bool {
+        self.promiscuous || frame.starts_with(&self.identity.mac.0)
+    }
+
+    fn ipv4(
+        &mut self,
+        frame: &mut [u8],
+        datagram: &Datagram,
+        now: Tick,
+    ) -> Result<Verdict, Refusal> {
+        if !checksum::verify_ipv4(&frame[14..datagram.transport_at]) {
+            return Err(Refusal::Ipv4Checksum);
+        }
+        if datagram.destination == self.identity.ip {
+            let answered = local::answer_echo(frame, datagram, &self.identity);
+            return answered.then_some(Verdict::Answered).ok_or(Refusal::Local);
+        }
+        let outbound = self.shard.is_subscriber(u32::from(datagram.source));
+        if !outbound && self.shard.external_index(u32::from(datagram.destination)).is_none() {
+            return Err(Refusal::Foreign);
+        }
+        let ends = ends(datagram, outbound)?;
+        if datagram.ttl <= 1 {
+            return Err(Refusal::Ttl);
+        }
+        if outbound {
+            self.outbound(frame, datagram, &ends, now)?;
+        } else {
+            self.inbound(frame, datagram, &ends, now)?;
+        }
+        self.next_hop.address(frame);
+        Ok(Verdict::Forwarded)
+    }
+
+    fn outbound(
+        &mut self,
+        frame: &mut [u8],
+        datagram: &Datagram,
+        ends: &Ends,
+        now: Tick,
+    ) -> Result<(), Refusal> {
+        let inside = Inside::new(ends.source, datagram.protocol);
+        let hash = self.connections.announce(inside);
+        let found = self.connections.outbound(inside, ends.destination, hash, ends.segment, now);
+        let slot = match found {
+            Some(slot) => slot,
+            None => self.open(inside, ends.destination, hash, ends.segment, now)?,
+        };
+        let (at, new) = (datagram.transport_at, self.outside(slot));
+        translate::any(frame, at, datagram.protocol, End::Source, ends.source, new);
+        Ok(())
+    }
+
+    fn inbound(
+        &mut self,
+        frame: &mut [u8],
+        datagram: &Datagram,
+        ends: &Ends,
+        now: Tick,
+    ) -> Result<(), Refusal> {
+        let to = ends.destination;
+        let address = self.shard.external_index(to.address()).ok_or(Refusal::Foreign)?;
+        let slot = self.connections.approach_inbound(address, to.port());
+        let slot = slot.ok_or(Refusal::UnknownInbound)?;
+        let (protocol, from) = (datagram.protocol, ends.source);
+        let found = self.connections.inbound(slot, protocol, from, ends.segment, now);
+        let inside = found.map_err(NotFound::into_refusal)?;
+        translate::any(frame, datagram.transport_at, protocol, End::Destination, to, inside);
+        Ok(())
+    }
+}
+
+/// The ends of a packet that can have a connection.
+fn ends(datagram: &Datagram, outbound: bool) -> Result<Ends, Refusal> {
+    let (source_port, destination_port, segment) = match datagram.transport {
+        Transport::Udp { source, destination, .. } => (source, destination, Segment::Plain),
+        Transport::Tcp { source, destination, flags, .. } => {
+            (source, destination, Segment::of_flags(flags))
+        }
+        Transport::Icmp { kind: icmp::ECHO_REQUEST, id, .. } if outbound => (id, 0, Segment::Plain),
+        Transport::Icmp { kind: icmp::ECHO_REPLY, id, .. } if !outbound => (0, id, Segment::Plain),
+        Transport::Fragment(_) => return Err(Refusal::Fragment),
+        Transport::Icmp { .. } => return Err(Refusal::IcmpType),
+        _ => return Err(Refusal::Protocol),
+    };
+    Ok(Ends {
+        source: Endpoint::new(u32::from(datagram.source), source_port),
+        destination: Endpoint::new(u32::from(datagram.destination), destination_port),
+        segment,
+    })
+}
