@@ -213,7 +213,7 @@ impl<'a> Layout<'a> {
             port_block: plan.addresses.port_block,
             connections_max: u32::try_from(plan.sut.table_entries).unwrap_or(u32::MAX),
             shared_sessions_max: None,
-            filtering: Filtering::default(),
+            filtering: krononat::config::Filtering::default(),
             timers: krononat::config::Timers {
                 udp_ms: timers.udp_ns.div_ceil(1_000_000),
                 icmp_ms: timers.icmp_ns.div_ceil(1_000_000),

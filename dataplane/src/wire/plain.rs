@@ -46,7 +46,7 @@ pub fn is_plain(head: &[u8; HEAD], len: usize) -> bool {
     // Negative where a TCP header of less than five words or a UDP length of less than eight bytes,
     // or one that is more than there is.
     let misfit = (part - least) | (total - IPV4_HEADER - part) | (len - ETHERNET_HEADER - total);
-    let version = u32::from_be_bytes(bytes(head, 12)) >> 8 ^ 0x0800_45;
+    let version = u32::from_be_bytes(bytes(head, 12)) >> 8 ^ 0x0008_0045;
     let fragment = u32::from(u16::from_be_bytes(bytes(head, 20)) & 0x3fff);
     (misfit >= 0) & (version | fragment == 0) & (tcp | udp) & is_summed(head)
 }
