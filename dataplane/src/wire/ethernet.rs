@@ -7,6 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const HEADER_LEN: usize = 14;
 /// Type field of IPv4.
 pub const IPV4: u16 = 0x0800;
+/// Type field of IPv6.
+pub const IPV6: u16 = 0x86dd;
 /// Type field of ARP.
 pub const ARP: u16 = 0x0806;
 /// Lowest value that names a type; anything below is an IEEE 802.3 length.
