@@ -214,6 +214,7 @@ impl<'a> Layout<'a> {
             connections_max: u32::try_from(plan.sut.table_entries).unwrap_or(u32::MAX),
             shared_sessions_max: None,
             filtering: krononat::config::Filtering::default(),
+            connections6_max: 0,
             timers: krononat::config::Timers {
                 udp_ms: timers.udp_ns.div_ceil(1_000_000),
                 icmp_ms: timers.icmp_ns.div_ceil(1_000_000),
@@ -232,6 +233,8 @@ impl<'a> Layout<'a> {
             identity: self.identity(Role::Sut, index),
             subscribers: (0..self.generators).map(|g| self.subscribers(index, g)).collect(),
             external: self.external(index),
+            subscribers6: Vec::new(),
+            ip6: None,
             ports: Vec::new(),
         }
     }

@@ -90,6 +90,7 @@ fn config(args: &cli::Replay) -> Result<Config, Refusal> {
         connections_max: CONNECTIONS_MAX,
         shared_sessions_max: None,
         filtering: Filtering::default(),
+        connections6_max: 0,
         timers: Timers::default(),
         cores: vec![CoreConfig {
             core: CoreId(0),
@@ -103,6 +104,8 @@ fn config(args: &cli::Replay) -> Result<Config, Refusal> {
             },
             subscribers,
             external,
+            subscribers6: Vec::new(),
+            ip6: None,
             ports: Vec::new(),
         }],
     };

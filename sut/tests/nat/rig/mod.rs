@@ -43,6 +43,8 @@ pub(crate) fn config() -> Config {
         },
         subscribers: vec!["100.64.0.0/22".parse().unwrap()],
         external: "198.18.0.0/31".parse().unwrap(),
+        subscribers6: Vec::new(),
+        ip6: None,
         ports: Vec::new(),
     };
     Config {
@@ -53,6 +55,7 @@ pub(crate) fn config() -> Config {
         connections_max: 100,
         shared_sessions_max: None,
         filtering: Filtering::default(),
+        connections6_max: 0,
         timers: Timers::default(),
         cores: vec![core],
     }
