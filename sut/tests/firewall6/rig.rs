@@ -101,11 +101,12 @@ impl Rig {
         group.into_iter().map(|index| fate(&verdicts[index], &burst[index])).collect()
     }
 
-    /// Lets time pass and has everything swept that is over.
+    /// Lets time pass.
     pub(crate) fn wait(&mut self, seconds: u64) {
         self.now = self.now + Nanos(seconds * 1_000_000_000);
     }
 
+    /// Has everything swept that is over.
     pub(crate) fn sweep(&mut self) {
         let buckets = self.firewall.connections().buckets();
         self.firewall.sweep(Tick::at(self.now), buckets);
