@@ -338,6 +338,38 @@ impl Connections {
         self.sessions.add(slot, remote, life, look).map_err(|_| NotOpened::TableFull)
     }
 
+    /// The subscriber's endpoint of a live connection, known by its slot, for a packet about it that
+    /// is none of it: an ICMP error. Nothing moves on.
+    pub fn inside_of(
+        &self,
+        slot: Slot,
+        protocol: u8,
+        remote: Endpoint,
+        now: Tick,
+    ) -> Option<Endpoint> {
+        let inside = self.records[slot.0 as usize].inside();
+        let live = self.life(slot, self.told_apart(remote)).filter(|life| !life.is_past(now));
+        live.filter(|_| inside.protocol() == protocol).map(|_| inside.endpoint())
+    }
+
+    /// The slot of a live connection, known by its inside, in the same way.
+    pub fn slot_of(&self, inside: Inside, remote: Endpoint, now: Tick) -> Option<Slot> {
+        let records = &self.records;
+        let hash = self.table.hash_words(&[inside.bits()]);
+        let slot = Slot(self.table.find(hash, |slot| records[slot as usize].is_of(inside))?.slot);
+        let life = self.life(slot, self.told_apart(remote))?;
+        (!life.is_past(now)).then_some(slot)
+    }
+
+    /// The life of the session of a slot with a remote, wherever it is.
+    fn life(&self, slot: Slot, remote: Endpoint) -> Option<Life> {
+        let record = &self.records[slot.0 as usize];
+        match record.sessions() {
+            Some(_) => self.sessions.find(slot, remote).map(|at| self.sessions.life(at)),
+            None => (!record.is_free() && record.is_with(remote)).then(|| record.life()),
+        }
+    }
+
     /// Looks at the next `buckets` buckets of the table and ends the connections whose time is over.
     pub fn sweep(&mut self, now: Tick, buckets: usize) {
         let Connections { records, table, sessions, ports, deadlines, .. } = self;
@@ -378,13 +410,6 @@ impl Connections {
 
     /// State of the session of a slot with a remote, over or not, until the sweep has passed it.
     pub fn state(&self, slot: Slot, remote: Endpoint) -> Option<State> {
-        let (record, remote) = (&self.records[slot.0 as usize], self.told_apart(remote));
-        match record.sessions() {
-            Some(_) => self.sessions.find(slot, remote).map(|at| self.sessions.life(at).state),
-            None => {
-                let here = !record.is_free() && record.is_with(remote);
-                here.then(|| record.life().state)
-            }
-        }
+        self.life(slot, self.told_apart(remote)).map(|life| life.state)
     }
 }

@@ -35,7 +35,7 @@ pub enum Refusal {
     Foreign,
     /// Time to live (RFC 1812 §5.3.1) or hop limit (RFC 8200 §3) used up.
     Ttl,
-    /// ICMP other than echo.
+    /// ICMP other than echo and errors about datagrams.
     IcmpType,
     /// From the Internet to a port that belongs to no connection.
     UnknownInbound,
@@ -61,13 +61,17 @@ pub enum Refusal {
     OrphanFragment,
     /// A later fragment of IPv6 that overlaps its first one (RFC 5722).
     FragmentOverlap,
-    /// An ICMPv6 error about a packet that belongs to no connection (REC-10).
+    /// An ICMP error about a packet that belongs to no connection (RFC 5508 REQ-4; RFC 6092 REC-10).
     UnknownError,
+    /// ICMP error whose checksum is wrong (RFC 5508 REQ-3).
+    IcmpChecksum,
+    /// ICMP error whose quoted datagram is no datagram, or not its receiver's.
+    IcmpQuote,
 }
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Refusal; 21] = [
+    pub const ALL: [Refusal; 23] = [
         Refusal::Station,
         Refusal::Ethertype,
         Refusal::Protocol,
@@ -89,6 +93,8 @@ impl Refusal {
         Refusal::OrphanFragment,
         Refusal::FragmentOverlap,
         Refusal::UnknownError,
+        Refusal::IcmpChecksum,
+        Refusal::IcmpQuote,
     ];
 
     const fn name(self) -> &'static str {
@@ -114,6 +120,8 @@ impl Refusal {
             Refusal::OrphanFragment => "orphan_fragment",
             Refusal::FragmentOverlap => "fragment_overlap",
             Refusal::UnknownError => "unknown_error",
+            Refusal::IcmpChecksum => "icmp_checksum",
+            Refusal::IcmpQuote => "icmp_quote",
         }
     }
 }

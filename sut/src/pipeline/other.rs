@@ -6,6 +6,7 @@ use crate::connections::{Inside, NotFound};
 use crate::conntrack::Segment;
 use crate::local;
 use crate::timer::Tick;
+use crate::translate::icmp::Refused;
 use crate::translate::{self, End};
 use crate::verdict::{Drop, Refusal, Verdict};
 use dataplane::wire::{self, Datagram, Endpoint, Parsed, Transport, checksum, icmp};
@@ -59,14 +60,15 @@ impl Pipeline {
         if !outbound && self.shard.external_index(u32::from(datagram.destination)).is_none() {
             return Err(Refusal::Foreign);
         }
-        let ends = ends(datagram, outbound)?;
         if datagram.ttl <= 1 {
             return Err(Refusal::Ttl);
         }
-        if outbound {
-            self.outbound(frame, datagram, &ends, now)?;
-        } else {
-            self.inbound(frame, datagram, &ends, now)?;
+        match (datagram.transport, outbound) {
+            (Transport::Icmp { kind, .. }, _) if is_error(kind) => {
+                self.icmp_error(frame, datagram, outbound, now)?;
+            }
+            (_, true) => self.outbound(frame, datagram, &ends(datagram, true)?, now)?,
+            (_, false) => self.inbound(frame, datagram, &ends(datagram, false)?, now)?,
         }
         self.next_hop.address(frame);
         Ok(Verdict::Forwarded)
@@ -108,6 +110,58 @@ impl Pipeline {
         translate::any(frame, datagram.transport_at, protocol, End::Destination, to, inside);
         Ok(())
     }
+}
+
+impl Pipeline {
+    /// An error about a datagram of a connection goes where that datagram came from, whoever sent
+    /// the error (RFC 5508 REQ-4, REQ-5).
+    fn icmp_error(
+        &self,
+        frame: &mut [u8],
+        datagram: &Datagram,
+        outbound: bool,
+        now: Tick,
+    ) -> Result<(), Refusal> {
+        let quoted = translate::icmp::quoted(frame, datagram).map_err(Refused::into_refusal)?;
+        let (end, new) = if outbound {
+            let inside = Inside::new(quoted.destination, quoted.protocol);
+            let slot = self.connections.slot_of(inside, quoted.source, now);
+            (End::Source, slot.map(|slot| self.outside(slot)))
+        } else {
+            let at = quoted.source;
+            let address = self.shard.external_index(at.address());
+            let slot = address.and_then(|it| self.connections.approach_inbound(it, at.port()));
+            let (protocol, remote) = (quoted.protocol, quoted.destination);
+            let inside = slot.and_then(|it| self.connections.inside_of(it, protocol, remote, now));
+            (End::Destination, inside)
+        };
+        let new = new.ok_or(Refusal::UnknownError)?;
+        translate::icmp::translate(frame, datagram, &quoted, end, new);
+        Ok(())
+    }
+}
+
+impl Refused {
+    fn into_refusal(self) -> Refusal {
+        match self {
+            Refused::Type => Refusal::IcmpType,
+            Refused::Checksum => Refusal::IcmpChecksum,
+            Refused::Short | Refused::Header | Refused::HeaderChecksum | Refused::Addressee => {
+                Refusal::IcmpQuote
+            }
+            Refused::Fragment => Refusal::Fragment,
+            Refused::Protocol => Refusal::Protocol,
+        }
+    }
+}
+
+/// Source quench and redirect count as errors here, to be refused as what they are.
+fn is_error(kind: u8) -> bool {
+    use icmp::{
+        DESTINATION_UNREACHABLE, PARAMETER_PROBLEM, REDIRECT, SOURCE_QUENCH, TIME_EXCEEDED,
+    };
+    [DESTINATION_UNREACHABLE, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM]
+        .contains(&kind)
 }
 
 /// The ends of a packet that can have a connection.

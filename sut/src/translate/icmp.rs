@@ -17,7 +17,6 @@
 //!
 //! Source quench (RFC 6633) and redirects (RFC 1812 §5.2.7.2: for the sender's own network) are
 //! refused, like errors about later fragments and about anything but UDP, TCP and ICMP echo.
-#![cfg_attr(not(test), expect(dead_code, reason = "the pipeline refuses ICMP errors so far"))]
 
 use super::End;
 use dataplane::wire::checksum::{self, Delta};

@@ -63,6 +63,8 @@ const UNUSED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 0, 0), 200
 const INSIDE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 1), 5000);
 const NEIGHBOUR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 2), 5000);
 const REMOTE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 443);
+/// A router on the Internet.
+const HOP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 /// Another host on the Internet.
 const OTHER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 2), 53);
 /// The remote as ICMP has it.
@@ -109,6 +111,78 @@ fn icmp(mut packet: Packet, kind: u8, code: u8) -> Vec<u8> {
     let TransportHeader::Icmpv4(header) = &mut packet.transport else { panic!("no ICMP") };
     header.icmp_type = Icmpv4Type::Unknown { type_u8: kind, code_u8: code, bytes5to8: [0; 4] };
     whole(packet)
+}
+
+/// An ICMP error of this type and code, with the whole datagram it is about.
+fn error(from: Ipv4Addr, to: Ipv4Addr, what: [u8; 2], about: &Packet) -> Vec<u8> {
+    whole(error_packet(from, to, what, about))
+}
+
+fn error_packet(from: Ipv4Addr, to: Ipv4Addr, [kind, code]: [u8; 2], about: &Packet) -> Packet {
+    let ends = [from, to].map(|address| SocketAddrV4::new(address, 0));
+    let mut packet = echo_reply(ends[0], ends[1]);
+    let TransportHeader::Icmpv4(header) = &mut packet.transport else { panic!("no ICMP") };
+    // The lower half is the MTU of the next hop, where there is one (RFC 1191 §4).
+    let bytes5to8 = [0, 0, 5, 0x78];
+    header.icmp_type = Icmpv4Type::Unknown { type_u8: kind, code_u8: code, bytes5to8 };
+    packet.payload = about.clone().sealed().bytes()[14..].to_vec();
+    packet
+}
+
+fn errors() -> Vec<Row> {
+    let inward: fn(SocketAddrV4, SocketAddrV4) -> Vec<u8> =
+        |_, _| whole(error_packet(HOP, *INSIDE.ip(), [11, 0], &udp(INSIDE, REMOTE)).routed());
+    vec![
+        row(
+            "a router on the way has no more hops for it",
+            "4787 REQ-12",
+            |e| error(HOP, *e.ip(), [11, 0], &udp(e, REMOTE)),
+            "forwarded",
+        )
+        .after([udp(INSIDE, REMOTE)])
+        .sends(inward),
+        row(
+            "the same, of a port with two remotes",
+            "4787 REQ-12",
+            |e| error(HOP, *e.ip(), [11, 0], &udp(e, REMOTE)),
+            "forwarded",
+        )
+        .after([udp(INSIDE, REMOTE), udp(INSIDE, OTHER)])
+        .sends(inward),
+        row(
+            "a segment is too big for a link",
+            "1191 4, 5382 REQ-9",
+            |e| error(HOP, *e.ip(), [3, 4], &tcp(e, REMOTE, ACK)),
+            "forwarded",
+        )
+        .after([tcp(INSIDE, REMOTE, SYN)])
+        .sends(|_, _| {
+            let about = tcp(INSIDE, REMOTE, ACK);
+            whole(error_packet(HOP, *INSIDE.ip(), [3, 4], &about).routed())
+        }),
+        row(
+            "nobody to echo",
+            "5508 REQ-4",
+            |e| error(HOP, *e.ip(), [3, 1], &echo_request(e, PINGED)),
+            "forwarded",
+        )
+        .after([echo_request(INSIDE, PINGED)])
+        .sends(|_, _| {
+            let about = echo_request(INSIDE, PINGED);
+            whole(error_packet(HOP, *INSIDE.ip(), [3, 1], &about).routed())
+        }),
+        row(
+            "the subscriber has closed the port",
+            "5508 REQ-5",
+            |_| error(*INSIDE.ip(), *REMOTE.ip(), [3, 3], &udp(REMOTE, INSIDE)),
+            "forwarded",
+        )
+        .after([udp(INSIDE, REMOTE)])
+        .sends(|before, _| {
+            let about = udp(REMOTE, before);
+            whole(error_packet(*before.ip(), *REMOTE.ip(), [3, 3], &about).routed())
+        }),
+    ]
 }
 
 /// ARP from the router at `station`; what it asks for or says is about `target`.
@@ -257,7 +331,6 @@ fn own() -> Vec<Row> {
 fn refused() -> Vec<Row> {
     let sent = [udp(INSIDE, REMOTE)];
     let opened = [tcp(INSIDE, REMOTE, SYN)];
-    let icmp_in = "departs from 5508 REQ-4";
     let no_state = "-";
     vec![
         row(
@@ -309,14 +382,44 @@ fn refused() -> Vec<Row> {
             .after(sent.clone()),
         row("no hops out", "1812 5.3.1", |_| with_ttl(tcp(INSIDE, REMOTE, SYN), 0), "ttl"),
         row(
-            "error about a connection",
-            icmp_in,
-            |e| icmp(echo_reply(PINGED, e), 3, 4),
+            "error about no connection",
+            "5508 REQ-4",
+            |e| error(HOP, *e.ip(), [3, 1], &udp(e, OTHER)),
+            "unknown_error",
+        )
+        .after(sent.clone()),
+        row(
+            "error for another than who is quoted",
+            "5508 REQ-4",
+            |e| error(HOP, *e.ip(), [3, 1], &udp(INSIDE, REMOTE)),
+            "icmp_quote",
+        )
+        .after(sent.clone()),
+        row(
+            "error that quotes too little",
+            "792",
+            |e| icmp(echo_reply(PINGED, e), 11, 0),
+            "icmp_quote",
+        )
+        .after(sent.clone()),
+        row(
+            "damaged error",
+            "5508 REQ-3",
+            |e| {
+                let mut bytes = error(HOP, *e.ip(), [3, 1], &udp(e, REMOTE));
+                bytes[50] ^= 1;
+                bytes
+            },
+            "icmp_checksum",
+        )
+        .after(sent.clone()),
+        row(
+            "redirect",
+            "1812 5.2.7.2",
+            |e| error(HOP, *e.ip(), [5, 1], &udp(e, REMOTE)),
             "icmp_type",
         )
         .after(sent.clone()),
-        row("time exceeded", icmp_in, |e| icmp(echo_reply(PINGED, e), 11, 0), "icmp_type")
-            .after(sent.clone()),
         row(
             "timestamp request",
             "departs from 5508 3",
@@ -511,6 +614,7 @@ fn check(rows: &[Row]) {
 #[test]
 fn packets_of_connections_are_translated() {
     check(&translated());
+    check(&errors());
 }
 
 #[test]
@@ -530,7 +634,7 @@ fn broken_packets_are_refused_by_name() {
 
 #[test]
 fn every_reason_has_a_packet() {
-    let rows = [translated(), own(), refused(), malformed()];
+    let rows = [translated(), errors(), own(), refused(), malformed()];
     let seen: HashSet<&str> = rows.iter().flatten().map(|row| row.verdict).collect();
     for reason in Drop::all().filter(|reason| !reason.is_of_ipv6()) {
         assert!(seen.contains(reason.name()), "no packet is dropped for {}", reason.name());
