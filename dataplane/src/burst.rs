@@ -29,6 +29,12 @@ impl Group {
         self.0 |= u32::from(member) << index;
     }
 
+    /// Whether it has no packets.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Takes out the packet in place `index`.
     #[inline]
     pub fn remove(&mut self, index: usize) {

@@ -1,12 +1,11 @@
-//! Krononat: a share-nothing connection-tracking NAT44 and stateful firewall.
+//! Krononat: a share-nothing connection-tracking NAT44, and a stateful firewall for IPv4 and IPv6.
 //!
 //! Every core is an independent router with its own addresses, subscribers and state, and runs each
 //! packet to completion on one thread: *rx → parse → look up → translate → tx*. Read [`pipeline`]
 //! first; it names the file of each stage. Both directions of a connection meet on one core, so
 //! nothing about a connection is shared and nothing is locked.
 //!
-//! This version refuses what it does not do yet: IPv6, fragments and ICMP errors are dropped and
-//! counted by reason.
+//! What it refuses is dropped and counted by reason ([`verdict`]).
 #![forbid(unsafe_code)]
 
 pub mod config;

@@ -13,7 +13,8 @@
 //! a packet's fields from its header again, which is in the nearest cache by then: carrying them
 //! along costs more.
 //!
-//! What is not plain (options, ICMP, ARP) is few and is dealt with on sight, in [`other`].
+//! What is not plain (options, ICMP, ARP) is few and is dealt with on sight, in [`other`]. IPv6 has
+//! stages of its own, in [`crate::firewall6`].
 //!
 //! Nothing here allocates, locks, reads a clock or knows where packets come from; `worker` feeds it
 //! from a port, `krono replay` from a capture, tests from a vector.
@@ -22,6 +23,7 @@ mod other;
 
 use crate::connections::{Connections, Inside, NotFound, NotOpened};
 use crate::conntrack::Segment;
+use crate::firewall6::{Firewall6, Station};
 use crate::ports::Slot;
 use crate::shard::Shard;
 use crate::table::Hash;
@@ -33,7 +35,7 @@ use dataplane::burst::{BURST, Burst, Group};
 use dataplane::clock::Nanos;
 use dataplane::frame::{Frame, HEAD};
 use dataplane::identity::Identity;
-use dataplane::wire::{self, Endpoint, Plain};
+use dataplane::wire::{self, Endpoint, Plain, ethernet};
 
 /// One core's connection tracking NAT.
 pub struct Pipeline {
@@ -41,6 +43,7 @@ pub struct Pipeline {
     next_hop: NextHop,
     shard: Shard,
     connections: Connections,
+    firewall6: Option<Firewall6>,
     /// Also takes frames that are addressed to other stations.
     promiscuous: bool,
     counts: Counts,
@@ -94,9 +97,16 @@ impl Pipeline {
             next_hop: NextHop::of(&identity),
             shard,
             connections,
+            firewall6: None,
             promiscuous: false,
             counts: Counts::default(),
         }
+    }
+
+    /// The same core, which also lets its subscribers' IPv6 through a firewall.
+    #[must_use]
+    pub fn with_firewall6(self, firewall6: Firewall6) -> Pipeline {
+        Pipeline { firewall6: Some(firewall6), ..self }
     }
 
     /// The same core, which takes every frame whatever station it is addressed to.
@@ -113,6 +123,11 @@ impl Pipeline {
     /// The core's connections.
     pub fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// The core's firewall for IPv6, if it has one.
+    pub fn firewall6(&self) -> Option<&Firewall6> {
+        self.firewall6.as_ref()
     }
 
     /// Works on the packets of `burst`: those to send move to `send`, in order, the others to
@@ -135,13 +150,23 @@ impl Pipeline {
             hashes: [Hash::NONE; BURST],
             slots: [Slot(0); BURST],
         };
+        let mut ipv6 = Group::default();
         for (index, frame) in burst.iter_mut().enumerate() {
             let way = self.classify(frame.head(), frame.len());
             paths.outbound.insert_if(index, way == Way::Outbound);
             paths.inbound.insert_if(index, way == Way::Inbound);
             if way == Way::Other {
-                verdicts[index] = self.other(frame.bytes_mut(), now);
+                let six = self.firewall6.is_some()
+                    & (frame.head()[12..14] == ethernet::IPV6.to_be_bytes());
+                ipv6.insert_if(index, six);
+                if !six {
+                    verdicts[index] = self.other(frame.bytes_mut(), now);
+                }
             }
+        }
+        if let Some(firewall6) = self.firewall6.as_mut().filter(|_| !ipv6.is_empty()) {
+            let station = Station { identity: &self.identity, promiscuous: self.promiscuous };
+            firewall6.process_group(burst, ipv6, station, now, verdicts);
         }
         self.approach(burst, &mut paths, verdicts);
         self.resolve(burst, &paths, now, verdicts);
@@ -150,7 +175,13 @@ impl Pipeline {
 
     /// Ends connections whose time is over, looking at `buckets` buckets of the table.
     pub fn sweep(&mut self, now: Nanos, buckets: usize) {
-        self.connections.sweep(Tick::at(now), buckets);
+        let now = Tick::at(now);
+        self.connections.sweep(now, buckets);
+        if let Some(firewall6) = &mut self.firewall6 {
+            // The same share of its own table.
+            let all = firewall6.connections().buckets();
+            firewall6.sweep(now, (all * buckets).div_ceil(self.connections.buckets()));
+        }
     }
 
     /// The way of a packet. A subscriber's packet to an external address is outbound: the network

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ConfigError, CoreConfig};
 use crate::connections::Connections;
+use crate::firewall6::{self, Connections6, Firewall6};
 use crate::pipeline::Pipeline;
 use crate::ports::{self, PortBlocks};
 use crate::shard::{Shard, TooManyRanges};
@@ -32,6 +33,9 @@ pub enum SetupError {
     /// Too many separate prefixes.
     #[error(transparent)]
     Shard(#[from] TooManyRanges),
+    /// The firewall for IPv6 cannot be made.
+    #[error(transparent)]
+    Firewall6(#[from] firewall6::NotMade),
     /// The subscribers' port blocks do not fit, or their memory is not there.
     #[error(transparent)]
     Ports(#[from] ports::Refused),
@@ -133,7 +137,13 @@ pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupErr
         Connections::new(ports, config.room(), config.filtering, deadlines, seed).map_err(
             |source| SetupError::Memory { connections: config.connections_max, slots, source },
         )?;
-    Ok(Pipeline::new(core.identity, shard, connections))
+    let pipeline = Pipeline::new(core.identity, shard, connections);
+    if core.subscribers6.is_empty() && core.ip6.is_none() {
+        return Ok(pipeline);
+    }
+    let room = config.connections6_max.max(1);
+    let firewall6 = Firewall6::new(&core.subscribers6, core.ip6, room, deadlines, seed)?;
+    Ok(pipeline.with_firewall6(firewall6))
 }
 
 /// One core of Krononat on its port.
@@ -164,14 +174,15 @@ impl<P: Port> Krononat<P> {
 
     fn tally(&self) -> Tally {
         let (counts, connections) = (self.pipeline.counts(), self.pipeline.connections());
+        let six = self.pipeline.firewall6().map(Firewall6::connections);
         Tally {
             received: self.received,
             forwarded: self.port.stats().sent,
             refused: self.port.stats().refused,
-            connections: connections.len() as u64,
-            opened: connections.opened,
-            expired: connections.expired,
-            bytes: connections.bytes() as u64,
+            connections: (connections.len() + six.map_or(0, Connections6::len)) as u64,
+            opened: connections.opened + six.map_or(0, |six| six.opened),
+            expired: connections.expired + six.map_or(0, |six| six.expired),
+            bytes: (connections.bytes() + six.map_or(0, Connections6::bytes)) as u64,
             dropped: Dropped(counts.dropped),
             ..Tally::default()
         }

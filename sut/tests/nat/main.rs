@@ -2,6 +2,7 @@
 
 mod against_etherparse;
 mod against_model;
+mod both_families;
 mod model;
 mod no_alloc;
 mod packets;
