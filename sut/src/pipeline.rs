@@ -13,12 +13,13 @@
 //! a packet's fields from its header again, which is in the nearest cache by then: carrying them
 //! along costs more.
 //!
-//! What is not plain (options, ICMP, ARP) is few and is dealt with on sight, in [`other`]. IPv6 has
-//! stages of its own, in [`crate::firewall6`].
+//! What is not plain (options, fragments, ICMP, ARP) is few and is dealt with on sight, in [`other`].
+//! IPv6 has stages of its own, in [`crate::firewall6`].
 //!
 //! Nothing here allocates, locks, reads a clock or knows where packets come from; `worker` feeds it
 //! from a port, `krono replay` from a capture, tests from a vector.
 
+mod fragment;
 mod other;
 
 use crate::connections::{Connections, Inside, NotFound, NotOpened};
@@ -28,6 +29,7 @@ use crate::ports::Slot;
 use crate::shard::Shard;
 use crate::table::Hash;
 use crate::timer::Tick;
+use crate::translate::fragment::Fragments;
 use crate::translate::{self, End, NextHop};
 use crate::verdict::{Drop, Refusal, Verdict};
 use arrayvec::ArrayVec;
@@ -44,6 +46,7 @@ pub struct Pipeline {
     shard: Shard,
     connections: Connections,
     firewall6: Option<Firewall6>,
+    fragments: Fragments,
     /// Also takes frames that are addressed to other stations.
     promiscuous: bool,
     counts: Counts,
@@ -90,14 +93,15 @@ const fn refused(reason: Refusal) -> Verdict {
 }
 
 impl Pipeline {
-    /// A core without connections yet.
-    pub fn new(identity: Identity, shard: Shard, connections: Connections) -> Pipeline {
+    /// A core without connections yet. Strangers must not know `seed`.
+    pub fn new(identity: Identity, shard: Shard, connections: Connections, seed: u64) -> Pipeline {
         Pipeline {
             identity,
             next_hop: NextHop::of(&identity),
             shard,
             connections,
             firewall6: None,
+            fragments: Fragments::new(seed),
             promiscuous: false,
             counts: Counts::default(),
         }
@@ -182,6 +186,7 @@ impl Pipeline {
             let all = firewall6.connections().buckets();
             firewall6.sweep(now, (all * buckets).div_ceil(self.connections.buckets()));
         }
+        self.fragments.sweep(now);
     }
 
     /// The way of a packet. A subscriber's packet to an external address is outbound: the network

@@ -3,6 +3,7 @@
 //! Checksums are updated, never recomputed (RFC 1624): a packet that arrived damaged leaves damaged,
 //! and the payload is not read. `pipeline` calls this for packets whose connection it has found.
 
+pub(crate) mod fragment;
 pub(crate) mod icmp;
 
 use dataplane::frame::HEAD;

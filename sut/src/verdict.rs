@@ -26,7 +26,7 @@ pub enum Refusal {
     Ethertype,
     /// Another transport than UDP, TCP and ICMP.
     Protocol,
-    /// A fragment.
+    /// A fragment that no sender makes (RFC 791 §3.2), or an ICMP error about one without ports.
     Fragment,
     /// IPv4 header checksum wrong (RFC 1812 §4.2.2.5: must be discarded silently).
     Ipv4Checksum,
@@ -57,9 +57,9 @@ pub enum Refusal {
     InsideSource,
     /// IPv6 with a routing header of a deprecated type (REC-4; RFC 5095).
     RoutingHeader,
-    /// A later fragment of IPv6 whose first one has not passed.
+    /// A later fragment whose first one has not passed, or too long ago.
     OrphanFragment,
-    /// A later fragment of IPv6 that overlaps its first one (RFC 5722).
+    /// A later fragment that overlaps its first one (RFC 5722), or the TCP header (RFC 1858 §4).
     FragmentOverlap,
     /// An ICMP error about a packet that belongs to no connection (RFC 5508 REQ-4; RFC 6092 REC-10).
     UnknownError,
@@ -161,9 +161,6 @@ impl Drop {
                     | Refusal::Bogon
                     | Refusal::InsideSource
                     | Refusal::RoutingHeader
-                    | Refusal::OrphanFragment
-                    | Refusal::FragmentOverlap
-                    | Refusal::UnknownError
             ),
         }
     }
@@ -208,6 +205,12 @@ impl<'de> Deserialize<'de> for Dropped {
         let len = counts.len();
         let counts = counts.try_into();
         counts.map(Dropped).map_err(|_| D::Error::invalid_length(len, &expected.as_str()))
+    }
+}
+
+impl From<Refusal> for Drop {
+    fn from(reason: Refusal) -> Drop {
+        Drop::Refused(reason)
     }
 }
 

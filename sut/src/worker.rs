@@ -137,7 +137,7 @@ pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupErr
         Connections::new(ports, config.room(), config.filtering, deadlines, seed).map_err(
             |source| SetupError::Memory { connections: config.connections_max, slots, source },
         )?;
-    let pipeline = Pipeline::new(core.identity, shard, connections);
+    let pipeline = Pipeline::new(core.identity, shard, connections, seed);
     if core.subscribers6.is_empty() && core.ip6.is_none() {
         return Ok(pipeline);
     }

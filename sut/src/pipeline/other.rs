@@ -1,5 +1,5 @@
-//! Packets that are not plain, one at a time: IPv4 options, ICMP, ARP, packets for the core itself,
-//! and whatever is refused. They are few, so nothing is staged here.
+//! Packets that are not plain, one at a time: IPv4 options, fragments, ICMP, ARP, packets for the core
+//! itself, and whatever is refused. They are few, so nothing is staged here.
 
 use super::{Pipeline, refused};
 use crate::connections::{Inside, NotFound};
@@ -13,7 +13,7 @@ use dataplane::wire::{self, Datagram, Endpoint, Parsed, Transport, checksum, icm
 
 /// What a connection is found by: the two ends, and what the packet does to its state. An ICMP
 /// identifier stands for the subscriber's port, and nothing for the remote's.
-struct Ends {
+pub(super) struct Ends {
     source: Endpoint,
     destination: Endpoint,
     segment: Segment,
@@ -28,7 +28,9 @@ impl Pipeline {
             // A router does not forward what is addressed to all stations (RFC 1812 §5.3.4).
             Ok(Parsed::Ipv4(_)) if !self.is_for_me(frame) => refused(Refusal::Station),
             Ok(_) if !self.is_for_me(frame) && frame[0] & 1 == 0 => refused(Refusal::Station),
-            Ok(Parsed::Ipv4(datagram)) => self.ipv4(frame, &datagram, now).unwrap_or_else(refused),
+            Ok(Parsed::Ipv4(datagram)) => {
+                self.ipv4(frame, &datagram, now).unwrap_or_else(Verdict::Dropped)
+            }
             Ok(Parsed::Arp { operation, target, .. }) => {
                 match local::answer_arp(frame, operation, target, &self.identity) {
                     true => Verdict::Answered,
@@ -43,44 +45,47 @@ impl Pipeline {
         self.promiscuous || frame.starts_with(&self.identity.mac.0)
     }
 
-    fn ipv4(
-        &mut self,
-        frame: &mut [u8],
-        datagram: &Datagram,
-        now: Tick,
-    ) -> Result<Verdict, Refusal> {
+    fn ipv4(&mut self, frame: &mut [u8], datagram: &Datagram, now: Tick) -> Result<Verdict, Drop> {
         if !checksum::verify_ipv4(&frame[14..datagram.transport_at]) {
-            return Err(Refusal::Ipv4Checksum);
+            return Err(Refusal::Ipv4Checksum.into());
         }
         if datagram.destination == self.identity.ip {
             let answered = local::answer_echo(frame, datagram, &self.identity);
-            return answered.then_some(Verdict::Answered).ok_or(Refusal::Local);
+            return answered.then_some(Verdict::Answered).ok_or(Refusal::Local.into());
         }
         let outbound = self.shard.is_subscriber(u32::from(datagram.source));
         if !outbound && self.shard.external_index(u32::from(datagram.destination)).is_none() {
-            return Err(Refusal::Foreign);
+            return Err(Refusal::Foreign.into());
         }
         if datagram.ttl <= 1 {
-            return Err(Refusal::Ttl);
+            return Err(Refusal::Ttl.into());
         }
         match (datagram.transport, outbound) {
             (Transport::Icmp { kind, .. }, _) if is_error(kind) => {
                 self.icmp_error(frame, datagram, outbound, now)?;
             }
-            (_, true) => self.outbound(frame, datagram, &ends(datagram, true)?, now)?,
-            (_, false) => self.inbound(frame, datagram, &ends(datagram, false)?, now)?,
+            (Transport::Fragment(fragment), _) => {
+                self.fragment(frame, datagram, fragment, outbound, now)?;
+            }
+            (_, true) => {
+                self.outbound(frame, datagram, &ends(datagram, true)?, now)?;
+            }
+            (_, false) => {
+                self.inbound(frame, datagram, &ends(datagram, false)?, now)?;
+            }
         }
         self.next_hop.address(frame);
         Ok(Verdict::Forwarded)
     }
 
-    fn outbound(
+    /// Gives the source of a packet of a connection its external end, which is returned.
+    pub(super) fn outbound(
         &mut self,
         frame: &mut [u8],
         datagram: &Datagram,
         ends: &Ends,
         now: Tick,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Endpoint, Refusal> {
         let inside = Inside::new(ends.source, datagram.protocol);
         let hash = self.connections.announce(inside);
         let found = self.connections.outbound(inside, ends.destination, hash, ends.segment, now);
@@ -90,16 +95,17 @@ impl Pipeline {
         };
         let (at, new) = (datagram.transport_at, self.outside(slot));
         translate::any(frame, at, datagram.protocol, End::Source, ends.source, new);
-        Ok(())
+        Ok(new)
     }
 
-    fn inbound(
+    /// Gives the destination of a packet of a connection the subscriber's end, which is returned.
+    pub(super) fn inbound(
         &mut self,
         frame: &mut [u8],
         datagram: &Datagram,
         ends: &Ends,
         now: Tick,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Endpoint, Refusal> {
         let to = ends.destination;
         let address = self.shard.external_index(to.address()).ok_or(Refusal::Foreign)?;
         let slot = self.connections.approach_inbound(address, to.port());
@@ -108,7 +114,7 @@ impl Pipeline {
         let found = self.connections.inbound(slot, protocol, from, ends.segment, now);
         let inside = found.map_err(NotFound::into_refusal)?;
         translate::any(frame, datagram.transport_at, protocol, End::Destination, to, inside);
-        Ok(())
+        Ok(inside)
     }
 }
 
@@ -165,7 +171,7 @@ fn is_error(kind: u8) -> bool {
 }
 
 /// The ends of a packet that can have a connection.
-fn ends(datagram: &Datagram, outbound: bool) -> Result<Ends, Refusal> {
+pub(super) fn ends(datagram: &Datagram, outbound: bool) -> Result<Ends, Refusal> {
     let (source_port, destination_port, segment) = match datagram.transport {
         Transport::Udp { source, destination, .. } => (source, destination, Segment::Plain),
         Transport::Tcp { source, destination, flags, .. } => {
@@ -173,7 +179,6 @@ fn ends(datagram: &Datagram, outbound: bool) -> Result<Ends, Refusal> {
         }
         Transport::Icmp { kind: icmp::ECHO_REQUEST, id, .. } if outbound => (id, 0, Segment::Plain),
         Transport::Icmp { kind: icmp::ECHO_REPLY, id, .. } if !outbound => (0, id, Segment::Plain),
-        Transport::Fragment(_) => return Err(Refusal::Fragment),
         Transport::Icmp { .. } => return Err(Refusal::IcmpType),
         _ => return Err(Refusal::Protocol),
     };

@@ -3,6 +3,7 @@
 mod against_etherparse;
 mod against_model;
 mod both_families;
+mod fragments;
 mod model;
 mod no_alloc;
 mod packets;

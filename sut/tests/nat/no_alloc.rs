@@ -63,7 +63,8 @@ fn nothing_is_allocated_for_packets_connections_or_expiry() {
                     _ => udp(to, from),
                 }
             };
-            (0..8).map(|i| of(i).sealed().bytes()).collect()
+            let whole = (0..8).map(|i| of(i).sealed().bytes());
+            whole.chain(of(1).sealed().fragments(&[1])).collect()
         })
         .collect();
     let mut returned = 0;

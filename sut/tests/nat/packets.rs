@@ -346,18 +346,25 @@ fn refused() -> Vec<Row> {
         row("GRE out", "-", |_| with_protocol(udp(INSIDE, REMOTE), IpNumber::GRE), "protocol"),
         row("GRE in", "-", |_| with_protocol(udp(REMOTE, UNUSED), IpNumber::GRE), "protocol"),
         row(
-            "first fragment out",
-            "departs from 4787 REQ-14",
+            "12 bytes, and more to come",
+            "791 3.2",
             |_| fragment(udp(INSIDE, REMOTE), 0, true),
             "fragment",
         ),
         row(
-            "last fragment in",
-            "departs from 4787 REQ-14",
+            "last fragment in, no first one",
+            "departs from 4787 REQ-14a",
             |e| fragment(udp(REMOTE, e), 185, false),
-            "fragment",
+            "orphan_fragment",
         )
         .after(sent.clone()),
+        row(
+            "fragment over the TCP header",
+            "1858 4",
+            |_| fragment(tcp(INSIDE, REMOTE, ACK), 1, false),
+            "fragment_overlap",
+        )
+        .after(opened.clone()),
         row(
             "wrong header checksum",
             "1812 4.2.2.5",
@@ -584,6 +591,12 @@ fn malformed() -> Vec<Row> {
             "19 bytes of TCP",
             "9293 3.1",
             |_| patched(tcp(INSIDE, REMOTE, SYN), 16, &[0, 39]),
+            "tcp_short",
+        ),
+        row(
+            "first fragment without the TCP flags",
+            "1858 3",
+            |_| tcp(INSIDE, REMOTE, SYN).sealed().fragments(&[1]).remove(0),
             "tcp_short",
         ),
         row(

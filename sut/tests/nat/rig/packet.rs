@@ -2,8 +2,8 @@
 
 use super::{CORE, GATEWAY};
 use etherparse::{
-    EtherType, Ethernet2Header, IcmpEchoHeader, Icmpv4Header, Icmpv4Type, IpNumber, Ipv4Header,
-    LinkHeader, NetHeaders, PacketHeaders, TcpHeader, TransportHeader, UdpHeader,
+    EtherType, Ethernet2Header, IcmpEchoHeader, Icmpv4Header, Icmpv4Type, IpFragOffset, IpNumber,
+    Ipv4Header, LinkHeader, NetHeaders, PacketHeaders, TcpHeader, TransportHeader, UdpHeader,
 };
 use std::net::SocketAddrV4;
 
@@ -102,6 +102,26 @@ impl Packet {
         bytes.extend(&self.payload);
         bytes.extend(&self.padding);
         bytes
+    }
+
+    /// The frames of its fragments, which hold as many times eight bytes as `sizes` says, round and
+    /// round. A packet that fits into the first is not cut.
+    pub(crate) fn fragments(&self, sizes: &[usize]) -> Vec<Vec<u8>> {
+        let head = Ethernet2Header::LEN + self.ip.header_len();
+        let all = self.bytes().split_off(head);
+        let mut frames = Vec::new();
+        let (mut at, mut sizes) = (0, sizes.iter().cycle());
+        while at < all.len() {
+            let end = all.len().min(at + 8 * sizes.next().expect("a size"));
+            let mut ip = self.ip.clone();
+            ip.fragment_offset = IpFragOffset::try_new((at / 8) as u16).expect("a datagram");
+            ip.more_fragments = end < all.len();
+            ip.set_payload_len(end - at).expect("a payload that fits");
+            ip.header_checksum = ip.calc_header_checksum();
+            frames.push([&self.ethernet.to_bytes()[..], &ip.to_bytes(), &all[at..end]].concat());
+            at = end;
+        }
+        frames
     }
 
     /// The checksum the transport header should have.
