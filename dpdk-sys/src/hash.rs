@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_table_is_not_made_without_dpdk_running() {
-        let error = Hash::new(1024).err().expect("refused");
+        let error = Hash::new(1024).expect_err("refused");
         if cfg!(dpdk_found) {
             assert_eq!(error, HashError::NotStarted);
         } else {

@@ -17,23 +17,28 @@
 
 mod bucket;
 mod burst;
+mod changes;
 mod hash;
 mod insert;
+pub(crate) mod layout;
 mod lookup;
 mod place;
 mod sweep;
 
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod tests;
 
-pub use burst::{Keys, Lookup};
+pub use burst::{Hashed, Keys, Lookup};
+pub use changes::Feed;
 pub use hash::{Hash, Key};
 pub use insert::Full;
 pub use sweep::Verdict;
 
-use bucket::{Bucket, LANES};
 use dataplane::memory::Pages;
 use hash::Secret;
+use layout::{Layout, Tagged, Timed};
 use lookup::Lines;
 use place::Places;
 use std::io;
@@ -52,15 +57,18 @@ pub const LOAD_MAX: f64 = 0.95;
 /// `None`, and the caller looks up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    bucket: u32,
-    lane: u8,
+    pub(crate) bucket: u32,
+    pub(crate) lane: u8,
     /// Index of the connection's record.
     pub slot: u32,
 }
 
-/// A table of fixed size for one core's connections.
-pub struct Table {
-    buckets: Pages<Bucket>,
+/// The flow table: from a hash to the slot of a record kept elsewhere, seven entries a line.
+pub type Table = Cuckoo<bucket::Bucket>;
+
+/// A cuckoo table of fixed size for one core, its buckets laid out as `B`.
+pub struct Cuckoo<B> {
+    pub(crate) buckets: Pages<B>,
     places: Places,
     secret: Secret,
     len: usize,
@@ -68,7 +76,7 @@ pub struct Table {
     cursor: u32,
 }
 
-impl Table {
+impl<B: Layout> Cuckoo<B> {
     /// An empty table for `entries` connections, so many buckets that they make up `load_max` of
     /// its lanes ([`LOAD`] is the recommended value). `seed` keys the hash and must be one that
     /// nobody outside can guess, or collisions can be made on purpose.
@@ -76,17 +84,17 @@ impl Table {
     /// # Errors
     /// `InvalidInput` when `load_max` is not in (0, [`LOAD_MAX`]] or the table would need 2³¹
     /// buckets or more; otherwise what the kernel said when asked for the memory.
-    pub fn with_capacity(entries: usize, load_max: f64, seed: u64) -> io::Result<Table> {
+    pub fn with_capacity(entries: usize, load_max: f64, seed: u64) -> io::Result<Self> {
         if !(load_max > 0.0 && load_max <= LOAD_MAX) {
             let text = format!("flow table: load {load_max} is not in (0, {LOAD_MAX}]; use {LOAD}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let wanted = (entries as f64 / (LANES as f64 * load_max)).ceil();
+        let wanted = (entries as f64 / (B::LANES as f64 * load_max)).ceil();
         let places = Places::for_buckets(wanted).ok_or_else(|| {
             let text = format!("flow table: {entries} entries at load {load_max} are too many");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
-        Ok(Table {
+        Ok(Self {
             buckets: Pages::zeroed(places.buckets() as usize)?,
             places,
             secret: Secret::new(seed),
@@ -116,6 +124,11 @@ impl Table {
         self.buckets.len()
     }
 
+    /// Entries a bucket can hold.
+    pub fn lanes(&self) -> usize {
+        B::LANES
+    }
+
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         self.buckets.resident_bytes()
@@ -133,6 +146,56 @@ impl Table {
         self.secret.hash_words(words, &self.places)
     }
 
+    /// Takes the entry out. `false`: it is no longer there.
+    #[inline]
+    pub fn remove(&mut self, entry: Entry) -> bool {
+        let there = self.holds(entry);
+        if there {
+            self.vacate(entry.bucket, entry.lane);
+        }
+        there
+    }
+
+    /// Whether the entry is where it was found.
+    #[inline]
+    fn holds(&self, entry: Entry) -> bool {
+        let bucket = &self.buckets[entry.bucket as usize];
+        bucket.taken() & 1 << entry.lane != 0 && bucket.slot(entry.lane) == entry.slot
+    }
+
+    /// Empties an occupied lane. A guest's home bucket must hear of it: the bucket at hand is not
+    /// the one whose count and filter speak of this entry.
+    fn vacate(&mut self, bucket: u32, lane: u8) {
+        let tag = self.buckets[bucket as usize].tag(lane);
+        let (_, guest) = self.buckets[bucket as usize].take(lane);
+        if guest {
+            let home = self.places.other(bucket, tag);
+            self.buckets[home as usize].note_return();
+        }
+        self.len -= 1;
+    }
+}
+
+impl<B: Timed> Cuckoo<B> {
+    /// Sets when the entry expires, storing only what changed. `false`: it is no longer there.
+    #[inline]
+    pub fn refresh(&mut self, entry: Entry, expiry: u16) -> bool {
+        let there = self.holds(entry);
+        let bucket = &mut self.buckets[entry.bucket as usize];
+        if there && bucket.expiry(entry.lane) != expiry {
+            bucket.set_expiry(entry.lane, expiry);
+        }
+        there
+    }
+
+    /// The tick at which the entry expires; `None`: it is no longer there.
+    #[inline]
+    pub fn expiry(&self, entry: Entry) -> Option<u16> {
+        self.holds(entry).then(|| self.buckets[entry.bucket as usize].expiry(entry.lane))
+    }
+}
+
+impl Table {
     /// Asks for the line of the home bucket.
     #[inline]
     pub fn prefetch(&self, hash: Hash) {
@@ -157,51 +220,14 @@ impl Table {
     /// The entry with this hash whose record `matches` (it is given the slot of each candidate,
     /// seldom more than one).
     #[inline]
-    pub fn find(&self, hash: Hash, matches: impl FnMut(u32) -> bool) -> Option<Entry> {
-        self.lines().find(hash, matches)
+    pub fn find(&self, hash: Hash, mut matches: impl FnMut(u32) -> bool) -> Option<Entry> {
+        self.lines().find(hash, |entry| matches(entry.slot))
     }
+}
 
-    /// Sets when the entry expires, storing only what changed. `false`: it is no longer there.
+impl<B: Tagged> Cuckoo<B> {
     #[inline]
-    pub fn refresh(&mut self, entry: Entry, expiry: u16) -> bool {
-        let bucket = &mut self.buckets[entry.bucket as usize];
-        let there = bucket.holds(entry.lane, entry.slot);
-        if there && bucket.expiry(entry.lane) != expiry {
-            bucket.set_expiry(entry.lane, expiry);
-        }
-        there
-    }
-
-    /// The tick at which the entry expires; `None`: it is no longer there.
-    #[inline]
-    pub fn expiry(&self, entry: Entry) -> Option<u16> {
-        let bucket = &self.buckets[entry.bucket as usize];
-        bucket.holds(entry.lane, entry.slot).then(|| bucket.expiry(entry.lane))
-    }
-
-    /// Takes the entry out. `false`: it is no longer there.
-    #[inline]
-    pub fn remove(&mut self, entry: Entry) -> bool {
-        if !self.buckets[entry.bucket as usize].holds(entry.lane, entry.slot) {
-            return false;
-        }
-        self.vacate(entry.bucket, entry.lane);
-        true
-    }
-
-    #[inline]
-    fn lines(&self) -> Lines<'_> {
+    pub(crate) fn lines(&self) -> Lines<'_, B> {
         Lines { buckets: &self.buckets, places: &self.places }
-    }
-
-    /// Empties an occupied lane. A guest's home bucket must hear of it: the bucket at hand is not
-    /// the one whose count and filter speak of this entry.
-    fn vacate(&mut self, bucket: u32, lane: u8) {
-        let (content, guest) = self.buckets[bucket as usize].take(lane);
-        if guest {
-            let home = self.places.other(bucket, content.tag);
-            self.buckets[home as usize].note_return();
-        }
-        self.len -= 1;
     }
 }

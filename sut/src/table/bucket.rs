@@ -1,5 +1,6 @@
 //! One cache line of the flow table: seven entries, and what is known of those that are elsewhere.
 
+use super::layout::{Layout, Tagged, Timed};
 use dataplane::cpu;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -8,6 +9,9 @@ pub(crate) const LANES: usize = 7;
 
 /// The tag of a free lane; no hash has it.
 const FREE: u16 = 0;
+
+/// Where the marks of changed entries are, among the tags.
+const MARKS: usize = LANES;
 
 /// All lanes that can hold an entry.
 const ENTRIES: u8 = (1 << LANES) - 1;
@@ -18,7 +22,7 @@ const MANY: u8 = u8::MAX;
 
 /// What an entry is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Content {
+pub struct Content {
     pub(crate) tag: u16,
     pub(crate) slot: u32,
     pub(crate) expiry: u16,
@@ -27,8 +31,9 @@ pub(crate) struct Content {
 /// Seven entries in 64 bytes.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
-pub(crate) struct Bucket {
-    /// The eighth fills the vector compare and stays [`FREE`].
+pub struct Bucket {
+    /// The eighth is no tag, though the vector compare reads it: bit i tells that the entry in lane
+    /// i was put, moved or refreshed since the feed of changes last passed it.
     tags: [u16; LANES + 1],
     slots: [u32; LANES],
     /// Bits of the tags of this bucket's entries that went away since it last had none away.
@@ -42,116 +47,75 @@ pub(crate) struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64 && align_of::<Bucket>() == 64);
 
-impl Bucket {
-    /// Lanes with this tag whose entry is at home.
-    #[inline]
-    pub(crate) fn residents(&self, tag: u16) -> u8 {
-        cpu::equal_lanes(&self.tags, tag) & !self.guests
-    }
+impl Layout for Bucket {
+    type Content = Content;
 
-    /// Lanes with this tag whose entry is a guest.
-    #[inline]
-    pub(crate) fn guests(&self, tag: u16) -> u8 {
-        cpu::equal_lanes(&self.tags, tag) & self.guests
-    }
+    const LANES: usize = LANES;
 
-    /// Whether an entry of this bucket with this tag may be in its secondary bucket.
     #[inline]
-    pub(crate) fn may_be_away(&self, tag: u16) -> bool {
-        self.filter & filter_bit(tag) != 0
-    }
-
-    /// Lanes whose entry is a guest.
-    #[inline]
-    pub(crate) fn guest_lanes(&self) -> impl Iterator<Item = u8> + use<> {
-        let guests = self.guests;
-        (0..LANES as u8).filter(move |lane| guests & (1 << lane) != 0)
-    }
-
-    /// The count of entries away and the filter, for tests to audit.
-    #[cfg(test)]
-    pub(crate) fn away(&self) -> (u8, u32) {
-        (self.away, self.filter)
-    }
-
-    /// A lane without entry.
-    #[inline]
-    pub(crate) fn free_lane(&self) -> Option<u8> {
-        let free = cpu::equal_lanes(&self.tags, FREE) & ENTRIES;
+    fn free_lane(&self) -> Option<u8> {
+        let free = !self.taken() & ENTRIES;
         (free != 0).then(|| free.trailing_zeros() as u8)
     }
 
-    /// The tag in an occupied lane.
     #[inline]
-    pub(crate) fn tag(&self, lane: u8) -> u16 {
+    fn taken(&self) -> u8 {
+        !cpu::equal_lanes(&self.tags, FREE) & ENTRIES
+    }
+
+    #[inline]
+    fn guests(&self) -> u8 {
+        self.guests
+    }
+
+    #[inline]
+    fn tag(&self, lane: u8) -> u16 {
         self.tags[usize::from(lane)]
     }
 
     #[inline]
-    pub(crate) fn slot(&self, lane: u8) -> u32 {
+    fn slot(&self, lane: u8) -> u32 {
         self.slots[usize::from(lane)]
     }
 
-    /// Whether the lane is occupied by an entry with this slot.
     #[inline]
-    pub(crate) fn holds(&self, lane: u8, slot: u32) -> bool {
-        self.tags[usize::from(lane)] != FREE && self.slots[usize::from(lane)] == slot
-    }
-
-    #[inline]
-    pub(crate) fn expiry(&self, lane: u8) -> u16 {
-        self.expiry[usize::from(lane)]
-    }
-
-    #[inline]
-    pub(crate) fn set_expiry(&mut self, lane: u8, expiry: u16) {
-        self.expiry[usize::from(lane)] = expiry;
-    }
-
-    /// Occupied lanes whose expiry is at or before `now`, the nearer way round the 16-bit clock.
-    #[inline]
-    pub(crate) fn due(&self, now: u16) -> u8 {
-        let mut due = 0;
-        for (lane, &expiry) in self.expiry.iter().enumerate() {
-            due |= u8::from(now.wrapping_sub(expiry) < 1 << 15) << lane;
-        }
-        due & !cpu::equal_lanes(&self.tags, FREE)
-    }
-
-    /// Fills a free lane.
-    #[inline]
-    pub(crate) fn put(&mut self, lane: u8, content: Content, guest: bool) {
+    fn put(&mut self, lane: u8, content: Content, guest: bool) {
         let i = usize::from(lane);
-        assert!(self.tags[i] == FREE && content.tag != FREE, "flow table: lane {lane} is taken");
+        assert!(i < LANES && self.tags[i] == FREE, "flow table: lane {lane} is taken");
+        assert!(content.tag != FREE, "flow table: the tag of a free lane");
         self.tags[i] = content.tag;
         self.slots[i] = content.slot;
         self.expiry[i] = content.expiry;
         self.guests |= u8::from(guest) << lane;
+        self.tags[MARKS] |= 1 << lane;
     }
 
-    /// Empties an occupied lane: what was in it, and whether it was a guest.
     #[inline]
-    pub(crate) fn take(&mut self, lane: u8) -> (Content, bool) {
+    fn take(&mut self, lane: u8) -> (Content, bool) {
         let i = usize::from(lane);
-        assert!(self.tags[i] != FREE, "flow table: lane {lane} is free");
+        assert!(i < LANES && self.tags[i] != FREE, "flow table: lane {lane} is free");
         let content = Content { tag: self.tags[i], slot: self.slots[i], expiry: self.expiry[i] };
         let guest = self.guests & (1 << lane) != 0;
         self.tags[i] = FREE;
         self.guests &= !(1 << lane);
+        self.tags[MARKS] &= !(1 << lane);
         (content, guest)
     }
 
-    /// An entry of this bucket goes to live in its secondary one.
     #[inline]
-    pub(crate) fn note_departure(&mut self, tag: u16) {
+    fn may_be_away(&self, tag: u16) -> bool {
+        self.filter & filter_bit(tag) != 0
+    }
+
+    #[inline]
+    fn note_departure(&mut self, tag: u16) {
         self.filter |= filter_bit(tag);
         self.away = self.away.saturating_add(1);
     }
 
-    /// An entry of this bucket that was away came home or ended. One filter bit may stand for
-    /// several tags, so bits go only when nobody is away.
+    /// One filter bit may stand for several tags, so bits go only when nobody is away.
     #[inline]
-    pub(crate) fn note_return(&mut self) {
+    fn note_return(&mut self) {
         assert!(self.away != 0, "flow table: nobody of this bucket was away");
         if self.away == MANY {
             return;
@@ -160,6 +124,60 @@ impl Bucket {
         if self.away == 0 {
             self.filter = 0;
         }
+    }
+
+    #[cfg(test)]
+    fn away(&self) -> (usize, u32) {
+        (usize::from(self.away), self.filter.count_ones())
+    }
+}
+
+impl Tagged for Bucket {
+    #[inline]
+    fn residents_with(&self, tag: u16) -> u8 {
+        cpu::equal_lanes(&self.tags, tag) & !self.guests & ENTRIES
+    }
+
+    #[inline]
+    fn guests_with(&self, tag: u16) -> u8 {
+        cpu::equal_lanes(&self.tags, tag) & self.guests
+    }
+}
+
+impl Timed for Bucket {
+    #[inline]
+    fn expiry(&self, lane: u8) -> u16 {
+        self.expiry[usize::from(lane)]
+    }
+
+    #[inline]
+    fn set_expiry(&mut self, lane: u8, expiry: u16) {
+        self.expiry[usize::from(lane)] = expiry;
+        self.tags[MARKS] |= 1 << lane;
+    }
+
+    #[inline]
+    fn due(&self, now: u16) -> u8 {
+        let mut due = 0;
+        for (lane, &expiry) in self.expiry.iter().enumerate() {
+            due |= u8::from(now.wrapping_sub(expiry) < 1 << 15) << lane;
+        }
+        due & self.taken()
+    }
+
+    #[inline]
+    fn changed(&self) -> u8 {
+        self.tags[MARKS] as u8
+    }
+
+    #[inline]
+    fn mark_all(&mut self) {
+        self.tags[MARKS] = u16::from(self.taken());
+    }
+
+    #[inline]
+    fn clear_changed(&mut self, lane: u8) {
+        self.tags[MARKS] &= !(1 << lane);
     }
 }
 
@@ -215,13 +233,29 @@ mod tests {
     }
 
     #[test]
+    fn the_marks_of_changes_are_nobodys_tag() {
+        let mut bucket = Bucket::new_zeroed();
+        let marks = 1 << 2 | 1 << 5;
+        bucket.put(2, Content { tag: TAG, slot: 9, expiry: 0 }, false);
+        bucket.put(5, Content { tag: TAG, slot: 9, expiry: 0 }, true);
+        assert_eq!(bucket.changed(), marks);
+        assert_eq!(bucket.residents_with(u16::from(marks)), 0);
+        assert_eq!(bucket.guests_with(u16::from(marks)), 0);
+        bucket.clear_changed(2);
+        bucket.take(5);
+        assert_eq!((bucket.changed(), bucket.taken()), (0, 1 << 2));
+        bucket.set_expiry(2, 7);
+        assert_eq!(bucket.changed(), 1 << 2);
+    }
+
+    #[test]
     fn residents_and_guests_of_one_tag_are_told_apart() {
         let mut bucket = Bucket::new_zeroed();
         let content = Content { tag: TAG, slot: 9, expiry: 0 };
         bucket.put(2, content, false);
         bucket.put(5, content, true);
-        assert_eq!((bucket.residents(TAG), bucket.guests(TAG)), (1 << 2, 1 << 5));
+        assert_eq!((bucket.residents_with(TAG), bucket.guests_with(TAG)), (1 << 2, 1 << 5));
         assert_eq!(bucket.take(5), (content, true));
-        assert_eq!((bucket.residents(TAG), bucket.guests(TAG)), (1 << 2, 0));
+        assert_eq!((bucket.residents_with(TAG), bucket.guests_with(TAG)), (1 << 2, 0));
     }
 }

@@ -92,8 +92,13 @@ impl Secret {
 /// Home from the upper 32 bits, tag from the lower 16: independent of each other.
 #[inline]
 fn place(bits: u64, places: &Places) -> Hash {
+    Hash { home: places.home((bits >> 32) as u32), tag: tag(bits) }
+}
+
+#[inline]
+fn tag(bits: u64) -> u16 {
     let tag = bits as u16;
-    Hash { home: places.home((bits >> 32) as u32), tag: tag | u16::from(tag == 0) }
+    tag | u16::from(tag == 0)
 }
 
 #[inline]

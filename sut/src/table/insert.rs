@@ -1,9 +1,10 @@
 //! Making room: a free lane at home, else the lane of a guest that can go home, else one in the
 //! secondary bucket, else by moving others.
 
-use super::bucket::{Bucket, Content, LANES};
+use super::bucket::Content;
+use super::layout::{Layout, lanes};
 use super::place::Places;
-use super::{Entry, Hash, Table};
+use super::{Cuckoo, Entry, Hash, Table};
 use arrayvec::ArrayVec;
 use dataplane::cpu;
 
@@ -12,8 +13,8 @@ use dataplane::cpu;
 #[error("flow table full")]
 pub struct Full;
 
-/// Buckets a search may visit. At load 0.95 about every fifth bucket has a free lane, and all 128
-/// are taken once in 10¹².
+/// Buckets a search may visit. With seven lanes at load 0.95 about every fifth bucket has a free
+/// lane, and all 128 are taken once in 10¹².
 const VISITED_MAX: usize = 128;
 
 /// A bucket that the search reached, and the lane of an earlier one whose entry could move into it.
@@ -35,10 +36,23 @@ impl Table {
     /// [`Full`] at capacity, or where no short chain of moves frees a lane; nothing has changed.
     #[inline]
     pub fn insert(&mut self, hash: Hash, slot: u32, expiry: u16) -> Result<Entry, Full> {
+        let content = Content { tag: hash.tag, slot, expiry };
+        let (bucket, lane) = self.insert_content(hash, content)?;
+        Ok(Entry { bucket, lane, slot })
+    }
+}
+
+impl<B: Layout> Cuckoo<B> {
+    /// Adds an entry: its bucket and lane.
+    #[inline]
+    pub(crate) fn insert_content(
+        &mut self,
+        hash: Hash,
+        content: B::Content,
+    ) -> Result<(u32, u8), Full> {
         if self.len >= self.capacity {
             return Err(Full);
         }
-        let content = Content { tag: hash.tag, slot, expiry };
         let (bucket, lane) = match self.buckets[hash.home as usize].free_lane() {
             Some(lane) => (hash.home, lane),
             None => self.make_room(hash)?,
@@ -49,97 +63,108 @@ impl Table {
         }
         self.buckets[bucket as usize].put(lane, content, guest);
         self.len += 1;
-        Ok(Entry { bucket, lane, slot })
+        Ok((bucket, lane))
     }
 
     /// A free lane in one of the two buckets of `hash`, whose home is full.
     #[cold]
     fn make_room(&mut self, hash: Hash) -> Result<(u32, u8), Full> {
-        let buckets = &mut *self.buckets;
-        if let Some(lane) = send_one_home(buckets, &self.places, hash.home) {
+        let mut room = self.moves();
+        if let Some(lane) = room.send_one_home(hash.home) {
             return Ok((hash.home, lane));
         }
-        let secondary = self.places.other(hash.home, hash.tag);
-        if let Some(lane) = buckets[secondary as usize].free_lane() {
+        let secondary = room.places.other(hash.home, hash.tag);
+        if let Some(lane) = room.buckets[secondary as usize].free_lane() {
             return Ok((secondary, lane));
         }
         let mut search = Search::new();
         search.push(Node { bucket: hash.home, parent: None });
         search.push(Node { bucket: secondary, parent: None });
-        let (found, free) = find_free(buckets, &self.places, &mut search).ok_or(Full)?;
-        Ok(shift(buckets, &self.places, &search, found, free))
+        let (found, free) = room.find_free(&mut search).ok_or(Full)?;
+        Ok(room.shift(&search, found, free))
+    }
+
+    pub(super) fn moves(&mut self) -> Moves<'_, B> {
+        Moves { buckets: &mut self.buckets, places: &self.places }
     }
 }
 
-/// Has a guest of `bucket` go home, if one can: the lane it leaves.
-///
-/// Without this, guests hold lanes that residents need, those become guests elsewhere, and under
-/// churn a quarter of all entries ends up away.
-fn send_one_home(buckets: &mut [Bucket], places: &Places, bucket: u32) -> Option<u8> {
-    let here = &buckets[bucket as usize];
-    for lane in here.guest_lanes() {
-        cpu::prefetch(&buckets[places.other(bucket, here.tag(lane)) as usize]);
+/// A table while entries of it move.
+pub(super) struct Moves<'a, B> {
+    buckets: &'a mut [B],
+    places: &'a Places,
+}
+
+impl<B: Layout> Moves<'_, B> {
+    /// The other bucket of the entry in a lane.
+    fn other(&self, bucket: u32, lane: u8) -> u32 {
+        self.places.other(bucket, self.buckets[bucket as usize].tag(lane))
     }
-    here.guest_lanes().find(|&lane| send_home(buckets, places, bucket, lane))
-}
 
-/// Moves the guest in `lane` of `bucket` to its home, if that has a free lane.
-pub(super) fn send_home(buckets: &mut [Bucket], places: &Places, bucket: u32, lane: u8) -> bool {
-    let home = places.other(bucket, buckets[bucket as usize].tag(lane));
-    let Some(free) = buckets[home as usize].free_lane() else { return false };
-    let (content, _) = buckets[bucket as usize].take(lane);
-    let home = &mut buckets[home as usize];
-    home.put(free, content, false);
-    home.note_return();
-    true
-}
-
-/// Breadth first, so the chain is the shortest: the first visited bucket with a free lane. Nothing
-/// moves before one is found. A bucket is asked for when it is queued, its line read when its turn
-/// comes.
-fn find_free(buckets: &[Bucket], places: &Places, search: &mut Search) -> Option<(usize, u8)> {
-    let mut turn = 0;
-    while let Some(&Node { bucket, .. }) = search.get(turn) {
-        let here = &buckets[bucket as usize];
-        if let Some(lane) = here.free_lane() {
-            return Some((turn, lane));
+    /// Has a guest of `bucket` go home, if one can: the lane it leaves.
+    ///
+    /// Without this, guests hold lanes that residents need, those become guests elsewhere, and
+    /// under churn a quarter of all entries ends up away.
+    fn send_one_home(&mut self, bucket: u32) -> Option<u8> {
+        let guests = self.buckets[bucket as usize].guests();
+        for lane in lanes(guests) {
+            cpu::prefetch(&self.buckets[self.other(bucket, lane) as usize]);
         }
-        for lane in 0..LANES as u8 {
-            let child = places.other(bucket, here.tag(lane));
-            let node = Node { bucket: child, parent: Some((turn as u8, lane)) };
-            if search.try_push(node).is_err() {
-                break;
+        lanes(guests).find(|&lane| self.send_home(bucket, lane))
+    }
+
+    /// Moves the guest in `lane` of `bucket` to its home, if that has a free lane.
+    pub(super) fn send_home(&mut self, bucket: u32, lane: u8) -> bool {
+        let home = self.other(bucket, lane) as usize;
+        let Some(free) = self.buckets[home].free_lane() else { return false };
+        let (content, _) = self.buckets[bucket as usize].take(lane);
+        self.buckets[home].put(free, content, false);
+        self.buckets[home].note_return();
+        true
+    }
+
+    /// Breadth first, so the chain is the shortest: the first visited bucket with a free lane.
+    /// Nothing moves before one is found. A bucket is asked for when it is queued, its line read
+    /// when its turn comes.
+    fn find_free(&self, search: &mut Search) -> Option<(usize, u8)> {
+        let mut turn = 0;
+        while let Some(&Node { bucket, .. }) = search.get(turn) {
+            if let Some(lane) = self.buckets[bucket as usize].free_lane() {
+                return Some((turn, lane));
             }
-            cpu::prefetch(&buckets[child as usize]);
+            for lane in 0..B::LANES as u8 {
+                let child = self.other(bucket, lane);
+                let node = Node { bucket: child, parent: Some((turn as u8, lane)) };
+                if search.try_push(node).is_err() {
+                    break;
+                }
+                cpu::prefetch(&self.buckets[child as usize]);
+            }
+            turn += 1;
         }
-        turn += 1;
+        None
     }
-    None
-}
 
-/// Moves one entry along each link of the chain, last first: the lane that is free at its root.
-///
-/// No bucket occurs twice in a chain: had it been reached before, its neighbours would have been
-/// queued then, ahead of those of the second visit.
-fn shift(
-    buckets: &mut [Bucket],
-    places: &Places,
-    search: &Search,
-    found: usize,
-    mut free: u8,
-) -> (u32, u8) {
-    let mut node = search[found];
-    while let Some((parent, lane)) = node.parent {
-        let from = search[usize::from(parent)];
-        let (content, was_guest) = buckets[from.bucket as usize].take(lane);
-        assert_eq!(places.other(from.bucket, content.tag), node.bucket, "flow table: chain broken");
-        buckets[node.bucket as usize].put(free, content, !was_guest);
-        if was_guest {
-            buckets[node.bucket as usize].note_return();
-        } else {
-            buckets[from.bucket as usize].note_departure(content.tag);
+    /// Moves one entry along each link of the chain, last first: the lane that is free at its root.
+    ///
+    /// No bucket occurs twice in a chain: had it been reached before, its neighbours would have
+    /// been queued then, ahead of those of the second visit.
+    fn shift(&mut self, search: &Search, found: usize, mut free: u8) -> (u32, u8) {
+        let mut node = search[found];
+        while let Some((parent, lane)) = node.parent {
+            let from = search[usize::from(parent)];
+            let tag = self.buckets[from.bucket as usize].tag(lane);
+            let to = self.places.other(from.bucket, tag);
+            assert_eq!(to, node.bucket, "flow table: chain broken");
+            let (content, was_guest) = self.buckets[from.bucket as usize].take(lane);
+            self.buckets[to as usize].put(free, content, !was_guest);
+            if was_guest {
+                self.buckets[to as usize].note_return();
+            } else {
+                self.buckets[from.bucket as usize].note_departure(tag);
+            }
+            (node, free) = (from, lane);
         }
-        (node, free) = (from, lane);
+        (node.bucket, free)
     }
-    (node.bucket, free)
 }

@@ -1,6 +1,8 @@
 //! Collisions made on purpose: hashes chosen by hand, as no key set would give them in a test's
 //! time. The behaviour over keys is in `tests/table_model.rs`.
 
+use super::bucket::LANES;
+use super::layout::lanes;
 use super::*;
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -16,8 +18,8 @@ fn audit(table: &Table) -> (f64, f64) {
     let mut away = vec![Vec::new(); table.buckets()];
     let mut len = 0;
     for (index, bucket) in table.buckets.iter().enumerate() {
-        len += (0..LANES as u8).filter(|&lane| bucket.tag(lane) != 0).count();
-        for tag in bucket.guest_lanes().map(|lane| bucket.tag(lane)) {
+        len += bucket.taken().count_ones() as usize;
+        for tag in lanes(bucket.guests()).map(|lane| bucket.tag(lane)) {
             away[table.places.other(index as u32, tag) as usize].push(tag);
         }
     }
@@ -25,10 +27,10 @@ fn audit(table: &Table) -> (f64, f64) {
     let mut bits = 0;
     for (bucket, away) in table.buckets.iter().zip(&away) {
         let (count, filter) = bucket.away();
-        assert_eq!(usize::from(count), away.len());
+        assert_eq!(count, away.len());
         assert!(away.iter().all(|&tag| bucket.may_be_away(tag)));
         assert!(!away.is_empty() || filter == 0, "nobody is away and the filter is not clear");
-        bits += filter.count_ones();
+        bits += filter;
     }
     let guests: usize = away.iter().map(Vec::len).sum();
     (guests as f64 / len as f64, f64::from(bits) / (32 * table.buckets()) as f64)
