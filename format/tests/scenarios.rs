@@ -5,8 +5,9 @@ use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
+    ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
     ("scenarios/churn.toml", include_str!("../../scenarios/churn.toml")),
 ];
