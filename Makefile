@@ -5,7 +5,7 @@ CARGO ?= cargo
 SCENARIOS := $(wildcard scenarios/*.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check process
+.PHONY: help setup run test check process netns
 
 help: ## Show this text
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,13 +19,19 @@ run: setup ## The main job: IMIX through Krononat on this machine, under a minut
 test: setup ## Everything that must pass before a change lands
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
+	$(CARGO) test -p krononat --test netns -- --where-possible
 	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)
 
 check: setup ## Formatting, lints and scenarios
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p krononat --test netns -- -D warnings
 	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)
 
 process: setup ## IMIX with Krononat as a process of its own, over memif
 	$(CARGO) build --release --bins
 	$(CARGO) run --release --quiet --bin krono -- run scenarios/imix.toml --testbed process
+
+netns: ## curl, iperf3, dig, ping through Krononat and through nftables: the same must come out
+	@./.ci/setup netns
+	$(CARGO) test -p krononat --test netns
