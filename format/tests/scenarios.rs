@@ -68,7 +68,7 @@ fn imix_is_what_its_comments_say() {
 
 #[test]
 fn churn_is_what_its_comments_say() {
-    let plan = plan(SHIPPED[2].1, SHIPPED[2].0, &[]).expect("churn");
+    let plan = plan(SHIPPED[3].1, SHIPPED[3].0, &[]).expect("churn");
     let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
     assert_eq!((demand.held_peak, demand.tracked_peak), (462_144, 942_144));
     assert_eq!(plan.addresses.subscribers_per_pair, 8192);
