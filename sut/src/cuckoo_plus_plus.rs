@@ -82,6 +82,7 @@ impl CuckooPlusPlus {
 
     #[inline]
     fn is_live(&self, entry: Entry, now: u16) -> bool {
-        self.buckets[entry.bucket as usize].due(now) & 1 << entry.lane == 0
+        let expiry = self.buckets[entry.bucket as usize].expiry(entry.lane);
+        now.wrapping_sub(expiry) >= 1 << 15
     }
 }

@@ -152,6 +152,11 @@ impl Tagged for Bucket {
     fn guests_with(&self, tag: u16) -> u8 {
         cpu::equal_lanes(&self.tags, tag) & self.guests
     }
+
+    #[inline]
+    fn candidate_slot(&self, _: u8) -> u32 {
+        0
+    }
 }
 
 impl Timed for Bucket {

@@ -142,6 +142,11 @@ impl Tagged for Bucket {
     fn guests_with(&self, tag: u16) -> u8 {
         cpu::equal_lanes(&self.tags, tag) & self.guests
     }
+
+    #[inline]
+    fn candidate_slot(&self, lane: u8) -> u32 {
+        self.slot(lane)
+    }
 }
 
 impl Timed for Bucket {

@@ -100,9 +100,12 @@ impl<B: Tagged> Cuckoo<B> {
         }
         // Where there was no candidate there is no entry; a false one has the search done again.
         for (lookup, key) in found.iter_mut().zip(keys) {
-            if lookup.entry.is_some_and(|candidate| !matches(candidate, key)) {
-                lookup.entry = lines.find(lookup.hash, |candidate| matches(candidate, key));
-            }
+            let Some(candidate) = lookup.entry else { continue };
+            lookup.entry = if matches(candidate, key) {
+                Some(lines.verified(candidate))
+            } else {
+                lines.find(lookup.hash, |candidate| matches(candidate, key))
+            };
         }
     }
 }

@@ -49,6 +49,9 @@ pub trait Tagged: Layout {
     fn residents_with(&self, tag: u16) -> u8;
     /// Lanes with this tag whose entry is a guest.
     fn guests_with(&self, tag: u16) -> u8;
+    /// The slot of a candidate as far as the line of the tags tells: where it is in another line,
+    /// which nobody has asked for yet, 0 until the candidate is verified.
+    fn candidate_slot(&self, lane: u8) -> u32;
 }
 
 /// A bucket that knows when its entries expire and which of them changed.

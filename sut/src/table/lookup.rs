@@ -41,6 +41,14 @@ impl<B: Tagged> Lines<'_, B> {
         let home = &self.buckets[hash.home as usize];
         first(home, hash.home, home.residents_with(hash.tag), &mut accept)
             .or_else(|| self.find_away(hash, accept))
+            .map(|entry| self.verified(entry))
+    }
+
+    /// A candidate that was accepted, with its slot.
+    #[inline]
+    pub(crate) fn verified(&self, candidate: Entry) -> Entry {
+        let slot = self.buckets[candidate.bucket as usize].slot(candidate.lane);
+        Entry { slot, ..candidate }
     }
 
     #[inline]
@@ -63,6 +71,6 @@ fn first<B: Tagged>(
     mut accept: impl FnMut(Entry) -> bool,
 ) -> Option<Entry> {
     lanes(set)
-        .map(|lane| Entry { bucket: index, lane, slot: bucket.slot(lane) })
+        .map(|lane| Entry { bucket: index, lane, slot: bucket.candidate_slot(lane) })
         .find(|&entry| accept(entry))
 }
