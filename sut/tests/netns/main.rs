@@ -5,9 +5,9 @@
 //! [`checks::CHECKS`] says what must come out, and the same must come out of both.
 //!
 //! The program starts itself again inside namespaces of its own (`unshare`): whatever it makes there
-//! ends with it, however it ends, and two of them never meet. It needs no root where the system
-//! allows user namespaces. Where something is missing it says `skipped`, why, and what to install,
-//! and ends with 3; with the argument `--where-possible` that is no failure.
+//! ends with it, however it ends, and two of them never meet. It needs root. Where something
+//! is missing it says `skipped`, why, and what to install, and ends with 3; with the argument
+//! `--where-possible` that is no failure.
 //!
 //! `make netns` runs it, and `make test` where possible; `NETNS_CHECKS=ping,idle` picks checks.
 #![forbid(unsafe_code)]

@@ -1,5 +1,5 @@
-//! The namespaces the whole test lives in: network, mounts and processes, of a user namespace where
-//! there is no root.
+//! The namespaces the whole test lives in: network, mounts and processes. A user namespace would not
+//! do: the servers change their groups and the owners of files, which takes more users than one.
 
 use dataplane::port::dpdk;
 use std::path::PathBuf;
@@ -26,8 +26,8 @@ const PROGRAMS: [(&str, &str); 12] = [
 /// Where Debian has some of them, out of a user's path.
 const SYSTEM: &str = "/usr/sbin:/sbin";
 
-/// `ip netns` keeps its names in /run, where nobody but us shall see them. What a user may do is
-/// found out by doing it: a namespace with a veth pair, and a table of nftables.
+/// `ip netns` keeps its names in /run, where nobody but us shall see them. What is possible
+/// here is found out by doing it: a namespace with a veth pair, and a table of nftables.
 const TRIAL: &str = "mount -t tmpfs tmpfs /run && ip netns add trial \
                      && ip link add trial0 type veth peer name trial1 netns trial \
                      && ip netns exec trial nft add table ip trial";
@@ -49,33 +49,29 @@ pub(crate) fn start_again_inside() -> Result<ExitCode, String> {
         let (names, packages) = (names.join(", "), packages.join(" "));
         return Err(format!("not installed: {names}: apt-get install {packages}"));
     }
-    let mut refusals = Vec::new();
-    for user in ["--net", "--map-root-user"] {
-        match unshare(user, &[TRIAL]).output() {
-            Ok(trial) if trial.status.success() => return Ok(run_inside(user)),
-            Ok(trial) => refusals.push(String::from_utf8_lossy(&trial.stderr).trim().to_owned()),
-            Err(error) => refusals.push(error.to_string()),
-        }
+    match unshare(&[TRIAL]).output() {
+        Ok(trial) if trial.status.success() => Ok(run_inside()),
+        Ok(trial) => Err(refusal(String::from_utf8_lossy(&trial.stderr).trim())),
+        Err(error) => Err(refusal(&error.to_string())),
     }
-    Err(format!(
-        "no namespaces with a veth pair and nftables here ({}): run as root, or allow user \
-         namespaces",
-        refusals.join("; ")
-    ))
 }
 
-fn unshare(user: &str, script: &[&str]) -> Command {
+fn refusal(why: &str) -> String {
+    format!("no namespaces with a veth pair and nftables here ({why}): run as root")
+}
+
+fn unshare(script: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.env("PATH", [&std::env::var("PATH").unwrap_or_default(), SYSTEM].join(":"));
-    command.args([user, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     command.args(["sh", "-c"]).args(script);
     command
 }
 
-fn run_inside(user: &str) -> ExitCode {
+fn run_inside() -> ExitCode {
     let this_program = std::env::current_exe().expect("a test is a program");
     let this_program = this_program.to_str().expect("cargo names it in ASCII");
-    let mut command = unshare(user, &["mount -t tmpfs tmpfs /run && exec \"$0\"", this_program]);
+    let mut command = unshare(&["mount -t tmpfs tmpfs /run && exec \"$0\"", this_program]);
     // Held open until the end: the process inside ends when it closes.
     let child = command.env(INSIDE, "1").stdin(Stdio::piped()).spawn();
     let mut child = child.expect("the trial ran a moment ago");
