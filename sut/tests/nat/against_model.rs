@@ -439,5 +439,8 @@ proptest! {
         }
         trial.act(&Action::Silence { s: 8_160 });
         prop_assert!(trial.rig.pipeline.connections().is_empty(), "all silent for 8,160 s");
+        // A port that several remotes shared is free once a sweep has seen that none is left.
+        trial.act(&Action::Silence { s: 400 });
+        prop_assert!(trial.model.is_unmapped(), "a port is held for nobody");
     }
 }

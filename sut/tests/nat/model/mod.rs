@@ -124,6 +124,11 @@ impl Model {
         self.flows.len()
     }
 
+    /// Whether nobody holds a port.
+    pub(crate) fn is_unmapped(&self) -> bool {
+        self.mappings.is_empty()
+    }
+
     /// What a packet does at `now_ns`.
     pub(crate) fn receive(&mut self, packet: &Headers, now_ns: u64) -> Expected {
         if self.limits.subscribers.contains(packet.source.ip()) {
