@@ -64,6 +64,17 @@ impl Namespace {
         settings.iter().try_for_each(|set| self.must(&format!("sysctl -qw net.ipv4.{set}")))
     }
 
+    /// Datagrams that reached a UDP socket here and found its buffer full, so far.
+    pub(crate) fn udp_overflows(&self) -> anyhow::Result<u64> {
+        let snmp = process::run(self.command("cat").arg("/proc/net/snmp"), PATIENCE)?.ok()?.text();
+        // Two lines for each protocol: names, then values.
+        let mut udp = snmp.lines().filter_map(|line| line.strip_prefix("Udp: "));
+        let (names, values) = (udp.next().unwrap_or_default(), udp.next().unwrap_or_default());
+        let mut pairs = names.split(' ').zip(values.split(' '));
+        let value = pairs.find(|(name, _)| *name == "RcvbufErrors").map(|(_, value)| value);
+        Ok(value.context("no RcvbufErrors in /proc/net/snmp")?.parse()?)
+    }
+
     /// Calls `inside` on a thread in the namespace. Sockets it makes stay there.
     fn enter<T: Send>(
         &self,

@@ -83,7 +83,11 @@ fn start_nftables(topology: &Topology, folder: &Path) -> anyhow::Result<()> {
     nat.ip(&format!("address add {NAT}/24 dev nat0"))?;
     nat.ip(&format!("route add default via {ROUTER}"))?;
     nat.ip("route add blackhole 198.18.0.0/31")?;
-    nat.must(&format!("nft -f {}", file.display()))
+    nat.must(&format!("nft -f {}", file.display()))?;
+    // Krononat's, and RFC 4787 REQ-5's: the kernel's own 30 s would end what is to be silent longer
+    // than the other checks take.
+    nat.must("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=300")?;
+    nat.must("sysctl -qw net.netfilter.nf_conntrack_udp_timeout_stream=300")
 }
 
 /// The process, and what it said last.
