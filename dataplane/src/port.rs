@@ -20,7 +20,7 @@ pub struct PortStats {
     pub received: u64,
     /// Frames sent.
     pub sent: u64,
-    /// Frames the port refused to send: its queue was full or its peer away.
+    /// Frames the port refused to send: its queue was full, its peer away, or they exceed its MTU.
     pub refused: u64,
     /// Frames wanted while the pool was empty.
     pub no_buffer: u64,
@@ -42,8 +42,9 @@ pub trait Port {
     /// Appends what has arrived, up to the burst's capacity.
     fn rx(&mut self, into: &mut Burst<Self::Frame>);
 
-    /// Sends the burst in order and leaves it empty; returns how many frames, from the front, were
-    /// accepted. The rest is freed and counted as refused.
+    /// Sends the burst in order and leaves it empty; returns how many frames were accepted: those at
+    /// the front, but for frames longer than the port carries. The rest is freed and counted as
+    /// refused.
     fn tx(&mut self, burst: &mut Burst<Self::Frame>) -> usize;
 
     /// Appends up to `count` frames from the pool. Their content is that of their last use.

@@ -73,9 +73,11 @@ fn send_and_receive() {
         scope.spawn(|| {
             let _known = eal.register_thread().expect("the first thread beside the main one");
             exchange(&mut near, &mut far);
+            refuse(&mut near);
         });
     });
-    assert_eq!(near.stats().sent, FRAMES);
+    assert_eq!((near.stats().sent, near.stats().refused), (FRAMES + 2, 1));
+    assert_eq!(near.too_long(), 1);
     assert_eq!((near.frames_in_use(), far.frames_in_use()), (0, 0));
 }
 
@@ -110,6 +112,17 @@ fn exchange(near: &mut Dpdk, far: &mut Dpdk) {
             far.free(&mut burst);
         }
     }
+}
+
+/// The kernel would drop the second of the three, and the driver count it as sent.
+fn refuse(near: &mut Dpdk) {
+    let mut burst = Burst::new();
+    near.alloc(&mut burst, 3);
+    for (frame, len) in burst.iter_mut().zip([LONGEST, LONGEST + 1, SHORTEST]) {
+        frame.set_len(len);
+        frame.bytes_mut()[12..14].copy_from_slice(&ETHERTYPE);
+    }
+    assert_eq!(near.tx(&mut burst), 2);
 }
 
 fn len(number: u64) -> usize {

@@ -109,6 +109,8 @@ unsafe extern "C" {
 
     /// Port number of a device.
     pub fn krono_port_by_name(name: *const c_char, port: *mut u16) -> c_int;
+    /// MTU of a kernel interface of this network namespace, or negative `errno`.
+    pub fn krono_interface_mtu(name: *const c_char) -> c_int;
     /// Configures one queue each way.
     pub fn krono_port_setup(port: u16, pool: *mut Mempool, descriptors: u16, mtu: u16) -> c_int;
     /// Starts a configured port.

@@ -12,6 +12,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <rte_dev.h>
 #include <rte_eal.h>
@@ -137,6 +142,21 @@ uint32_t krono_pool_in_use(const struct rte_mempool *pool)
 int krono_port_by_name(const char *name, uint16_t *port)
 {
 	return rte_eth_dev_get_port_by_name(name, port);
+}
+
+/* MTU of a kernel interface of this network namespace, or negative errno. */
+int krono_interface_mtu(const char *name)
+{
+	struct ifreq request = { 0 };
+	int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int ret;
+
+	if (any < 0)
+		return -errno;
+	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+	ret = ioctl(any, SIOCGIFMTU, &request) < 0 ? -errno : request.ifr_mtu;
+	close(any);
+	return ret;
 }
 
 /*

@@ -77,6 +77,11 @@ impl Dpdk {
     }
 
     /// Not reached.
+    pub fn too_long(&self) -> u64 {
+        match *self {}
+    }
+
+    /// Not reached.
     pub fn missed(&self, _lane: usize) -> Option<u64> {
         match *self {}
     }

@@ -5,6 +5,7 @@ use super::eal::{Pool, register_thread};
 use super::lane::Lane;
 use super::mbuf::Mbuf;
 use crate::burst::Burst;
+use crate::frame::{CAPACITY, Frame};
 use crate::port::{Lanes, Port, PortStats};
 use std::time::{Duration, Instant};
 
@@ -25,12 +26,13 @@ pub struct Dpdk {
     turn: usize,
     stats: PortStats,
     malformed: u64,
+    too_long: u64,
 }
 
 impl Dpdk {
     pub(super) fn new(lanes: Vec<Lane>, pool: Pool) -> Self {
         assert!(!lanes.is_empty());
-        Self { lanes, pool, turn: 0, stats: PortStats::default(), malformed: 0 }
+        Self { lanes, pool, turn: 0, stats: PortStats::default(), malformed: 0, too_long: 0 }
     }
 
     /// Whether the neighbour behind a lane is there. Off the packet path: some devices ask the
@@ -83,6 +85,11 @@ impl Dpdk {
         self.malformed
     }
 
+    /// Frames refused because they exceed the MTU of the interface they were to leave by.
+    pub fn too_long(&self) -> u64 {
+        self.too_long
+    }
+
     /// Frames a lane's device dropped because nobody fetched them, where it counts them.
     pub fn missed(&self, lane: usize) -> Option<u64> {
         self.lanes[lane].stats().map(|stats| stats.missed)
@@ -112,6 +119,15 @@ impl Dpdk {
         let before = burst.len();
         burst.retain(|frame| frame.is_plain());
         self.malformed += (before - burst.len()) as u64;
+    }
+
+    #[cold]
+    fn refuse_too_long(&mut self, burst: &mut Burst<Mbuf>, longest: usize) {
+        let before = burst.len();
+        burst.retain(|frame| frame.bytes().len() <= longest);
+        let refused = (before - burst.len()) as u64;
+        self.too_long += refused;
+        self.stats.refused += refused;
     }
 }
 
@@ -193,6 +209,10 @@ impl Lanes for Dpdk {
 
     #[inline]
     fn tx_lane(&mut self, lane: usize, burst: &mut Burst<Mbuf>) -> usize {
+        let longest = self.lanes[lane].longest();
+        if longest < CAPACITY && burst.iter().any(|frame| frame.bytes().len() > longest) {
+            self.refuse_too_long(burst, longest);
+        }
         let count = burst.len();
         // SAFETY: the device takes the frames at the front that it counts; the rest is still ours
         // and is freed; the burst forgets them all. The port belongs to this value alone.

@@ -19,7 +19,10 @@ const MEMIF_BYTES: usize = CAPACITY.next_multiple_of(64);
 const DESCRIPTORS: u16 = 1024;
 
 /// Largest payload of an Ethernet frame that fits a buffer.
-const MTU: u16 = (CAPACITY - 14 - FCS) as u16;
+const MTU: u16 = (CAPACITY - HEADER - FCS) as u16;
+
+/// Bytes of an Ethernet header.
+const HEADER: usize = 14;
 
 /// Bytes of a slot of a packet socket's ring. The driver wants 32 bytes less of it to fit a buffer.
 const PACKET_SLOT_BYTES: u32 = DATA_ROOM as u32;
@@ -46,6 +49,7 @@ pub(super) struct Lane {
     port: u16,
     /// Name of the device if we made it.
     made: Option<CString>,
+    longest: usize,
     started: bool,
 }
 
@@ -56,7 +60,8 @@ impl Lane {
             Some(port) => (port, None),
             None => make(kind)?,
         };
-        let lane = Self { kind: kind.clone(), port, made, started: false };
+        let longest = longest(kind)?;
+        let lane = Self { kind: kind.clone(), port, made, longest, started: false };
         // SAFETY: the port exists and is not started; the pool lives as long as the EAL.
         let result = unsafe { dpdk_sys::krono_port_setup(port, pool.raw(), DESCRIPTORS, MTU) };
         check(kind, "configure it", result)?;
@@ -67,6 +72,12 @@ impl Lane {
     #[inline]
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Bytes of the longest frame the device sends; it would count a longer one as sent.
+    #[inline]
+    pub(super) fn longest(&self) -> usize {
+        self.longest
     }
 
     /// Whether this side looks for the other.
@@ -183,6 +194,17 @@ fn check(kind: &PortKind, step: &'static str, result: c_int) -> Result<(), DpdkE
         return Ok(());
     }
     Err(DpdkError::Device { device: kind.clone(), step, reason: reason(result) })
+}
+
+/// The kernel drops what exceeds the MTU an interface has when this is called, and the driver does
+/// not learn of it. The other devices take whatever fits a buffer, or say that they do not.
+fn longest(kind: &PortKind) -> Result<usize, DpdkError> {
+    let PortKind::AfPacket { interface } = kind else { return Ok(CAPACITY) };
+    let name = c_string(interface.clone());
+    // SAFETY: the name is terminated and copied.
+    let mtu = unsafe { dpdk_sys::krono_interface_mtu(name.as_ptr()) };
+    check(kind, "ask for its MTU", mtu)?;
+    Ok(CAPACITY.min(HEADER + mtu as usize))
 }
 
 /// Name of the device and, if it has to be made, its arguments.
