@@ -195,6 +195,10 @@ pub struct Traffic {
 pub struct SutPlan {
     /// Entries of each SUT core's connection table; a connection takes one.
     pub table_entries: u64,
+    /// Connections one subscriber may hold.
+    pub subscriber_connections_max: u32,
+    /// TCP connections with unfinished handshakes one subscriber may hold.
+    pub half_open_max: u32,
     /// Idle time after which a connection is forgotten.
     pub timers: Timers,
 }
@@ -207,7 +211,9 @@ pub struct Timers {
     pub udp_ns: u64,
     /// Established TCP (default 7,440 s, RFC 5382 REQ-5).
     pub tcp_established_ns: u64,
-    /// TCP that is opening or closing (default 240 s, RFC 5382 REQ-5).
+    /// TCP that is opening (default 60 s; RFC 7857 section 2.1 allows less than 240 s).
+    pub tcp_half_open_ns: u64,
+    /// TCP that is closing (default 240 s, RFC 5382 REQ-5).
     pub tcp_transitory_ns: u64,
     /// ICMP queries (default 60 s, RFC 5508 REQ-2).
     pub icmp_ns: u64,

@@ -15,6 +15,8 @@ use std::fmt;
 const GENERATOR_RECORD_BYTES: u64 = 32;
 /// Bytes of the SUT's record of an external port.
 const PORT_RECORD_BYTES: u64 = 16;
+/// Bytes of the SUT's account of what a subscriber holds.
+const ACCOUNT_BYTES: u64 = 8;
 /// Bytes of a line of the SUT's table, and entries of one.
 const LINE_BYTES: u64 = 64;
 const LINE_ENTRIES: f64 = 7.0;
@@ -37,7 +39,7 @@ pub fn cpus_needed(plan: &Plan) -> usize {
 pub struct Memory {
     /// Records of the generator's connections.
     pub generator: u64,
-    /// The SUT's records of external ports.
+    /// The SUT's records of external ports, and accounts of the subscribers that have them.
     pub ports: u64,
     /// The SUT's tables.
     pub tables: u64,
@@ -57,14 +59,13 @@ impl Memory {
         let records = (held + lingering + 64).next_power_of_two();
         let tracks = u64::from(sut_kind == SutKind::Krononat);
         let addresses = &plan.addresses;
-        let ports = plan.topology.pairs()
-            * u64::from(addresses.subscribers_per_pair)
-            * u64::from(addresses.port_block);
+        let subscribers = plan.topology.pairs() * u64::from(addresses.subscribers_per_pair);
+        let block = u64::from(addresses.port_block) * PORT_RECORD_BYTES;
         let lines = plan.sut.table_entries as f64 / LOAD_MAX / LINE_ENTRIES;
         let per_pair = frames_per_lane(DEPTH) as u64;
         Memory {
             generator: generators * records * GENERATOR_RECORD_BYTES,
-            ports: tracks * ports * PORT_RECORD_BYTES,
+            ports: tracks * subscribers * (block + ACCOUNT_BYTES),
             tables: tracks * suts * (lines.ceil() as u64).next_power_of_two() * LINE_BYTES,
             frames: 2 * plan.topology.pairs() * per_pair * FRAME_BYTES,
         }
@@ -133,9 +134,9 @@ mod tests {
         let plan = plan("");
         let demand = Demand::of(&plan.phases, &plan.sut.timers, 0.5);
         let memory = Memory::of(&plan, &demand);
-        // 2^20 records of 32 bytes; 16,384 subscribers with 64 ports each, 16 bytes a port.
+        // 2^20 records of 32 bytes; 16,384 subscribers with 64 ports of 16 bytes and an account each.
         assert_eq!(memory.generator, 32 << 20);
-        assert_eq!(memory.ports, 16 << 20);
+        assert_eq!(memory.ports, (16 << 20) + (128 << 10));
         // 2^21 entries at load 0.8, seven to a line of 64 bytes.
         assert_eq!(memory.tables, 524_288 * 64);
         assert!(memory.total() < 256 << 20, "{memory}");

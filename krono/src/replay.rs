@@ -89,6 +89,8 @@ fn config(args: &cli::Replay) -> Result<Config, Refusal> {
         port_block,
         connections_max: CONNECTIONS_MAX,
         shared_sessions_max: None,
+        subscriber_connections_max: None,
+        half_open_max: None,
         filtering: Filtering::default(),
         connections6_max: 0,
         timers: Timers::default(),

@@ -115,6 +115,8 @@ fn config(subscribers: u32, connections: u32) -> (Config, Mac) {
         port_block: 64,
         connections_max: connections,
         shared_sessions_max: None,
+        subscriber_connections_max: None,
+        half_open_max: None,
         filtering: Filtering::default(),
         connections6_max: 0,
         timers: Timers::default(),

@@ -3,7 +3,7 @@
 //! Everything is decided here and at start-up: addresses, limits and timers do not change while
 //! packets flow. Unknown keys and impossible values are refused with the key and the remedy.
 
-use crate::connections::Room;
+use crate::connections::{Quota, Room};
 use crate::firewall6::{self, PREFIXES_MAX};
 use crate::ports::PORT_MIN;
 use dataplane::identity::Identity;
@@ -34,6 +34,14 @@ pub struct Config {
     /// other remotes: an eighth of `connections_max` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_sessions_max: Option<u32>,
+    /// Connections one subscriber may hold, to whatever remotes from its ports: four times
+    /// `port_block` if absent (RFC 6888 REQ-5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriber_connections_max: Option<u32>,
+    /// TCP connections whose handshake is not complete that one subscriber may hold: half of
+    /// `port_block` if absent, so that a flood of SYNs leaves it the other half of its ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_open_max: Option<u32>,
     /// Which remotes may answer.
     #[serde(default)]
     pub filtering: Filtering,
@@ -108,7 +116,10 @@ pub struct Timers {
     pub udp_ms: u64,
     /// ICMP echo, in milliseconds. RFC 5508 REQ-2: not below 60 s.
     pub icmp_ms: u64,
-    /// TCP opening or closing, in milliseconds. RFC 5382 REQ-5: not below 4 minutes.
+    /// TCP opening, in milliseconds. RFC 7857 §2.1 recommends 4 minutes and lets a NAT that finds
+    /// them too long for its security take less.
+    pub tcp_half_open_ms: u64,
+    /// TCP closing, in milliseconds. RFC 5382 REQ-5: not below 4 minutes.
     pub tcp_transitory_ms: u64,
     /// TCP established, in milliseconds. RFC 5382 REQ-5: not below 2 hours 4 minutes.
     pub tcp_established_ms: u64,
@@ -119,6 +130,9 @@ impl Default for Timers {
         Timers {
             udp_ms: 300_000,
             icmp_ms: 60_000,
+            // A SYN is sent again after 1, 3, 7, 15 and 31 s (RFC 6298 §2.1 and 5.5), which starts
+            // the timer anew; Linux waits 60 s for the rest of a handshake that has an answer.
+            tcp_half_open_ms: 60_000,
             tcp_transitory_ms: 240_000,
             tcp_established_ms: 7_440_000,
         }
@@ -173,7 +187,15 @@ impl Config {
     /// How many connections each core has room for.
     pub fn room(&self) -> Room {
         let shared = self.shared_sessions_max.unwrap_or((self.connections_max / 8).max(64));
-        Room { mappings: self.connections_max, shared_sessions: shared }
+        Room { mappings: self.connections_max, shared_sessions: shared, quota: self.quota() }
+    }
+
+    /// The most that each subscriber may hold.
+    pub fn quota(&self) -> Quota {
+        Quota {
+            connections: self.subscriber_connections_max.unwrap_or(4 * self.port_block),
+            half_open: self.half_open_max.unwrap_or(self.port_block / 2),
+        }
     }
 
     /// Reads and checks a file.
@@ -210,12 +232,22 @@ impl Config {
         for (key, ms) in [
             ("timers.udp_ms", self.timers.udp_ms),
             ("timers.icmp_ms", self.timers.icmp_ms),
+            ("timers.tcp_half_open_ms", self.timers.tcp_half_open_ms),
             ("timers.tcp_transitory_ms", self.timers.tcp_transitory_ms),
             ("timers.tcp_established_ms", self.timers.tcp_established_ms),
         ] {
             if ms == 0 || Duration::from_millis(ms) > TIMER_MAX {
                 let most = TIMER_MAX.as_millis();
                 return Err(ConfigError::value(key, ms, format!("expected 1 to {most} ms")));
+            }
+        }
+        for (key, most) in [
+            ("subscriber_connections_max", self.subscriber_connections_max),
+            ("half_open_max", self.half_open_max),
+        ] {
+            if let Some(0) = most {
+                let remedy = "expected at least 1 per subscriber; leave it out for the default";
+                return Err(ConfigError::value(key, 0, remedy));
             }
         }
         if self.cores.is_empty() {
@@ -363,6 +395,15 @@ mod tests {
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
     }
 
+    #[test]
+    fn what_a_subscriber_may_hold_follows_from_its_ports() {
+        let config = Config::load(tempfile(GOOD).path()).unwrap();
+        assert_eq!(config.quota(), Quota { connections: 256, half_open: 32 });
+        let text = "half_open_max = 3\nsubscriber_connections_max = 9\n".to_owned() + GOOD;
+        let config = Config::load(tempfile(&text).path()).unwrap();
+        assert_eq!(config.quota(), Quota { connections: 9, half_open: 3 });
+    }
+
     const GOOD6: &str = "subscribers6 = [\"2001:2:0:1::/64\", \"2a00::/32\"]\nip6 = \"fe80::1\"";
 
     #[test]
@@ -398,6 +439,7 @@ mod tests {
             ("198.18.0.0/31", "100.64.1.0/24", vec!["overlaps 100.64.0.0/22"]),
             ("100.64.0.0/22", "100.64.0.0/33", vec![":9:", "subscribers", "100.64.0.0/33"]),
             ("[[core]]", "timers.udp_ms = 9000000\n[[core]]", vec!["timers.udp_ms = 9000000"]),
+            ("[[core]]", "half_open_max = 0\n[[core]]", vec!["half_open_max = 0", "at least 1"]),
         ] {
             let message = error(&GOOD.replace(from, to));
             for part in parts {

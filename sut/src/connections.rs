@@ -8,6 +8,9 @@
 //! needs its bucket in the flow table and then the record, which holds the mapping and its session.
 //! A mapping with several sessions at once keeps them in [`sessions`], one lookup further away.
 //!
+//! How much of all this one subscriber may hold is in [`quota`]. What is held is never evicted: where
+//! there is no room, it is the newcomer that is refused.
+//!
 //! Who may answer is what [`Filtering`] makes of a remote: the bits of it that sessions are told
 //! apart by.
 //!
@@ -15,9 +18,11 @@
 //! the sweep looks at the record to the earliest that any packet can make of it, so that forwarding
 //! writes one line and not two.
 
+mod quota;
 mod record;
 mod sessions;
 
+pub use quota::Quota;
 pub use record::Inside;
 
 use crate::config::Filtering;
@@ -29,6 +34,7 @@ use crate::timer::{Deadlines, Tick};
 use dataplane::cpu;
 use dataplane::memory::Pages;
 use dataplane::wire::{ENDPOINT_BITS, Endpoint, ipv4};
+use quota::Accounts;
 use record::Record;
 use sessions::Sessions;
 
@@ -41,6 +47,10 @@ pub enum NotOpened {
     PortsExhausted,
     /// The flow table has no room.
     TableFull,
+    /// The subscriber has as many connections as it may have.
+    SubscriberQuota,
+    /// The subscriber has as many half-open connections as it may have.
+    HalfOpenLimit,
 }
 
 /// Why an inbound packet has no connection.
@@ -59,6 +69,8 @@ pub struct Room {
     pub mappings: u32,
     /// Sessions of mappings that have several.
     pub shared_sessions: u32,
+    /// The most of either that one subscriber may hold.
+    pub quota: Quota,
 }
 
 /// All connections of one core.
@@ -67,6 +79,7 @@ pub struct Connections {
     table: Table,
     sessions: Sessions,
     ports: PortBlocks,
+    accounts: Accounts,
     deadlines: Deadlines,
     /// What of a remote tells sessions apart.
     remote_bits: u64,
@@ -94,6 +107,7 @@ impl Connections {
             records: Pages::zeroed(ports.slots())?,
             table: Table::with_capacity(room.mappings as usize, table::LOAD, seed)?,
             sessions: Sessions::new(room.shared_sessions, seed)?,
+            accounts: Accounts::new(ports.subscribers(), room.quota)?,
             ports,
             deadlines,
             remote_bits: match filtering {
@@ -117,9 +131,22 @@ impl Connections {
         self.len() == 0
     }
 
+    /// Half-open TCP connections held, in the same way.
+    pub fn half_open(&self) -> u64 {
+        self.accounts.half_open()
+    }
+
+    /// Connections that a subscriber holds, and how many of them are half-open.
+    ///
+    /// # Panics
+    /// When there is no such subscriber.
+    pub fn held_by(&self, subscriber: Subscriber) -> (u32, u32) {
+        self.accounts.held(subscriber)
+    }
+
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
-        let own = self.records.resident_bytes() + self.table.bytes();
+        let own = self.records.resident_bytes() + self.table.bytes() + self.accounts.bytes();
         own + self.sessions.bytes() + self.ports.bytes()
     }
 
@@ -160,7 +187,7 @@ impl Connections {
     }
 
     /// Finds the live connection of an outbound packet and moves it on. `None`: it is not where
-    /// nearly all are, and [`Connections::open`] looks further.
+    /// nearly all are, or begins anew, and [`Connections::open`] sees to it.
     #[inline]
     pub fn outbound(
         &mut self,
@@ -177,7 +204,11 @@ impl Connections {
         if !record.is_with(remote) | life.is_past(now) {
             return None;
         }
-        record.set_life(life.after(Direction::Outbound, segment, &self.deadlines, now));
+        let after = life.after(Direction::Outbound, segment, &self.deadlines, now);
+        if after.state != life.state {
+            return self.turn_outbound(Slot(slot), after);
+        }
+        record.set_expiry(after.expiry);
         Some(Slot(slot))
     }
 
@@ -200,8 +231,42 @@ impl Connections {
         if !(record.is_private(protocol) & record.is_with(from)) | life.is_past(now) {
             return self.inbound_shared(slot, protocol, from, segment, now);
         }
-        record.set_life(life.after(Direction::Inbound, segment, &self.deadlines, now));
-        Ok(record.inside().endpoint())
+        let inside = record.inside().endpoint();
+        let after = life.after(Direction::Inbound, segment, &self.deadlines, now);
+        if after.state == life.state {
+            record.set_expiry(after.expiry);
+        } else {
+            self.turn(slot, after);
+        }
+        Ok(inside)
+    }
+
+    /// The private session of a slot goes on in another state, as few of its packets have it do.
+    #[inline(never)]
+    fn turn(&mut self, slot: Slot, after: Life) {
+        let record = &mut self.records[slot.0 as usize];
+        let before = record.life().state;
+        record.set_life(after);
+        self.turn_account(slot, before, after.state);
+    }
+
+    /// The same where it may be that a connection begins anew in the place of one that is over,
+    /// which is for [`Connections::open`] to allow: `None`, and nothing has changed.
+    #[inline(never)]
+    fn turn_outbound(&mut self, slot: Slot, after: Life) -> Option<Slot> {
+        let before = self.records[slot.0 as usize].life().state;
+        let anew = after.state.is_half_open() && !before.is_half_open();
+        if anew {
+            return None;
+        }
+        self.turn(slot, after);
+        Some(slot)
+    }
+
+    fn turn_account(&mut self, slot: Slot, before: State, after: State) {
+        if before.is_half_open() != after.is_half_open() {
+            self.accounts.turn(holder(&self.ports, slot), before, after);
+        }
     }
 
     #[inline]
@@ -228,18 +293,20 @@ impl Connections {
             return Err(if over { NotFound::Unknown } else { NotFound::Filtered });
         }
         let live = self.sessions.find(slot, from).map(|at| (at, self.sessions.life(at)));
-        let Some((index, life)) = live.filter(|(_, life)| !life.is_past(now)) else {
+        let Some((entry, life)) = live.filter(|(_, life)| !life.is_past(now)) else {
             return Err(NotFound::Filtered);
         };
-        self.sessions
-            .set_life(index, life.after(Direction::Inbound, segment, &self.deadlines, now));
+        let after = life.after(Direction::Inbound, segment, &self.deadlines, now);
+        self.sessions.set_life(entry, after);
+        self.turn_account(slot, life.state, after.state);
         Ok(inside.endpoint())
     }
 
     /// Finds or opens the connection of a packet that [`Connections::outbound`] has just not found.
     ///
     /// # Errors
-    /// When it may not open one, or ports or table are full; nothing has changed.
+    /// When it may not open one, the subscriber holds its share, or ports or table are full; nothing
+    /// has changed.
     #[inline(never)]
     pub fn open(
         &mut self,
@@ -251,12 +318,17 @@ impl Connections {
         now: Tick,
     ) -> Result<Slot, NotOpened> {
         let (records, remote) = (&self.records, self.told_apart(remote));
+        let packet = Opening { subscriber, inside, remote, segment, now };
         let mapping = self.table.find(hash, |slot| records[slot as usize].is_of(inside));
         if let Some(entry) = mapping {
-            self.join(Slot(entry.slot), inside, remote, segment, now)?;
+            match self.records[entry.slot as usize].sessions() {
+                Some(count) => self.join_shared(Slot(entry.slot), count, packet)?,
+                None => self.join_private(entry, packet)?,
+            }
             return Ok(Slot(entry.slot));
         }
-        let life = self.first(inside, segment, now).ok_or(NotOpened::NotSyn)?;
+        let life = packet.first(&self.deadlines)?;
+        self.accounts.admit(subscriber, life.state)?;
         let slot = self.ports.allocate(subscriber).ok_or(NotOpened::PortsExhausted)?;
         let look = self.deadlines.look_again(now, life);
         if self.table.insert(hash, slot.0, look).is_err() {
@@ -264,67 +336,71 @@ impl Connections {
             return Err(NotOpened::TableFull);
         }
         self.records[slot.0 as usize] = Record::private(inside, remote, life);
+        self.accounts.enter(subscriber, life.state);
         self.opened += 1;
         Ok(slot)
     }
 
-    /// The life of a connection that this packet opens, if it may.
-    fn first(&self, inside: Inside, segment: Segment, now: Tick) -> Option<Life> {
-        let state = match (inside.protocol(), segment) {
-            (ipv4::TCP, Segment::Syn) => State::SynSent,
-            (ipv4::TCP, _) => return None,
-            (ipv4::UDP, _) => State::UdpOneWay,
-            _ => State::Echo,
+    /// A packet of a mapping whose sessions are elsewhere: it goes on in one of them, takes the place
+    /// of one that is over, or joins.
+    fn join_shared(&mut self, slot: Slot, count: u32, packet: Opening) -> Result<(), NotOpened> {
+        let Opening { subscriber, remote, now, .. } = packet;
+        let Some(entry) = self.sessions.find(slot, remote) else {
+            let first = packet.first(&self.deadlines)?;
+            self.accounts.admit(subscriber, first.state)?;
+            self.add(slot, remote, first, now)?;
+            self.accounts.enter(subscriber, first.state);
+            self.records[slot.0 as usize] = Record::shared(packet.inside, count + 1);
+            self.opened += 1;
+            return Ok(());
         };
-        Some(Life::begin(state, &self.deadlines, now))
+        let life = self.sessions.life(entry);
+        let next = self.succeed(&packet, life)?;
+        self.sessions.set_life(entry, next);
+        self.sessions.look_at(entry, self.deadlines.look_again(now, next));
+        Ok(())
     }
 
-    /// A packet whose mapping exists, but not as the private one of a live session with its remote:
-    /// it goes on in a session among others, takes the place of one that is over, or joins.
-    fn join(
-        &mut self,
-        slot: Slot,
-        inside: Inside,
-        remote: Endpoint,
-        segment: Segment,
-        now: Tick,
-    ) -> Result<(), NotOpened> {
-        let first = self.first(inside, segment, now).ok_or(NotOpened::NotSyn);
-        let record = self.records[slot.0 as usize];
-        if let Some(count) = record.sessions() {
-            if let Some(index) = self.sessions.find(slot, remote) {
-                let life = self.sessions.life(index);
-                let over = life.is_past(now);
-                let next = match over {
-                    false => life.after(Direction::Outbound, segment, &self.deadlines, now),
-                    true => first?,
-                };
-                self.sessions.set_life(index, next);
-                self.opened += u64::from(over);
-                self.expired += u64::from(over);
-                return Ok(());
-            }
-            self.add(slot, remote, first?, now)?;
-            self.records[slot.0 as usize] = Record::shared(inside, count + 1);
-        } else if record.life().is_past(now) {
-            // The remains of a session that the sweep has not reached: the mapping goes on with
-            // this one.
-            self.records[slot.0 as usize] = Record::private(inside, remote, first?);
-            self.expired += 1;
-        } else {
-            let first = first?;
-            if !self.sessions.has_room(2) {
-                return Err(NotOpened::TableFull);
-            }
-            self.add(slot, record.remote(), record.life(), now)?;
-            // From here on the mapping is shared, even if the second finds no room.
-            self.records[slot.0 as usize] = Record::shared(inside, 1);
-            self.shared += 1;
-            self.add(slot, remote, first, now)?;
-            self.records[slot.0 as usize] = Record::shared(inside, 2);
+    /// A packet of a mapping with its one session in the record, but not of that session as it is:
+    /// it takes its place if that is over, opens it anew, or is the second.
+    fn join_private(&mut self, entry: table::Entry, packet: Opening) -> Result<(), NotOpened> {
+        let Opening { subscriber, inside, remote, now, .. } = packet;
+        let (slot, record) = (Slot(entry.slot), self.records[entry.slot as usize]);
+        if record.is_with(remote) || record.life().is_past(now) {
+            let next = self.succeed(&packet, record.life())?;
+            self.records[slot.0 as usize] = Record::private(inside, remote, next);
+            self.table.refresh(entry, self.deadlines.look_again(now, next));
+            return Ok(());
         }
+        let first = packet.first(&self.deadlines)?;
+        self.accounts.admit(subscriber, first.state)?;
+        if !self.sessions.has_room(2) {
+            return Err(NotOpened::TableFull);
+        }
+        self.add(slot, record.remote(), record.life(), now)?;
+        // From here on the mapping is shared, even if the second finds no room.
+        self.records[slot.0 as usize] = Record::shared(inside, 1);
+        self.shared += 1;
+        self.add(slot, remote, first, now)?;
+        self.records[slot.0 as usize] = Record::shared(inside, 2);
+        self.accounts.enter(subscriber, first.state);
         self.opened += 1;
         Ok(())
+    }
+
+    /// The life that follows on `life` in the same place: its own, or that of the next connection
+    /// after the remains of one which the sweep has not reached.
+    fn succeed(&mut self, packet: &Opening, life: Life) -> Result<Life, NotOpened> {
+        let over = life.is_past(packet.now);
+        let next = match over {
+            false => life.after(Direction::Outbound, packet.segment, &self.deadlines, packet.now),
+            true => packet.first(&self.deadlines)?,
+        };
+        self.accounts.admit_turn(packet.subscriber, life.state, next.state)?;
+        self.accounts.turn(packet.subscriber, life.state, next.state);
+        self.opened += u64::from(over);
+        self.expired += u64::from(over);
+        Ok(next)
     }
 
     fn add(
@@ -365,14 +441,14 @@ impl Connections {
     fn life(&self, slot: Slot, remote: Endpoint) -> Option<Life> {
         let record = &self.records[slot.0 as usize];
         match record.sessions() {
-            Some(_) => self.sessions.find(slot, remote).map(|at| self.sessions.life(at)),
+            Some(_) => self.sessions.find(slot, remote).map(|entry| self.sessions.life(entry)),
             None => (!record.is_free() && record.is_with(remote)).then(|| record.life()),
         }
     }
 
     /// Looks at the next `buckets` buckets of the table and ends the connections whose time is over.
     pub fn sweep(&mut self, now: Tick, buckets: usize) {
-        let Connections { records, table, sessions, ports, deadlines, .. } = self;
+        let Connections { records, table, sessions, ports, accounts, deadlines, .. } = self;
         let all = table.buckets();
         let (shared, expired) = (&mut self.shared, &mut self.expired);
         table.sweep(now.0, buckets, |slot| {
@@ -383,14 +459,18 @@ impl Connections {
                 None if !record.life().is_past(now) => {
                     return table::Verdict::Keep(deadlines.look_again(now, record.life()));
                 }
-                None => *expired += 1,
+                None => {
+                    *expired += 1;
+                    accounts.leave(holder(ports, Slot(slot)), record.life().state);
+                }
             }
             *record = Record::NONE;
             ports.release(Slot(slot));
             table::Verdict::Remove
         });
         let buckets = (sessions.buckets() * buckets).div_ceil(all);
-        sessions.sweep(now, buckets, deadlines, |slot| {
+        sessions.sweep(now, buckets, deadlines, |slot, state| {
+            accounts.leave(holder(ports, slot), state);
             let record = &mut records[slot.0 as usize];
             let left = record.sessions().expect("a session elsewhere has a shared mapping") - 1;
             *record = Record::shared(record.inside(), left);
@@ -412,4 +492,32 @@ impl Connections {
     pub fn state(&self, slot: Slot, remote: Endpoint) -> Option<State> {
         self.life(slot, self.told_apart(remote)).map(|life| life.state)
     }
+}
+
+/// A packet that has no live connection where nearly all are.
+#[derive(Clone, Copy)]
+struct Opening {
+    subscriber: Subscriber,
+    inside: Inside,
+    remote: Endpoint,
+    segment: Segment,
+    now: Tick,
+}
+
+impl Opening {
+    /// The life of the connection that this packet opens, if it may.
+    fn first(&self, deadlines: &Deadlines) -> Result<Life, NotOpened> {
+        let state = match (self.inside.protocol(), self.segment) {
+            (ipv4::TCP, Segment::Syn) => State::SynSent,
+            (ipv4::TCP, _) => return Err(NotOpened::NotSyn),
+            (ipv4::UDP, _) => State::UdpOneWay,
+            _ => State::Echo,
+        };
+        Ok(Life::begin(state, deadlines, self.now))
+    }
+}
+
+/// Whose connection a slot with a record is.
+fn holder(ports: &PortBlocks, slot: Slot) -> Subscriber {
+    ports.subscriber_of(slot).expect("only slots of a subscriber's block are given out")
 }

@@ -66,7 +66,9 @@ pub enum Timeout {
     Udp,
     /// ICMP query: at least 60 s (RFC 5508 REQ-2).
     Icmp,
-    /// TCP opening or closing: at least 4 minutes (RFC 5382 REQ-5).
+    /// TCP opening: may be less than 4 minutes (RFC 7857 §2.1).
+    TcpHalfOpen,
+    /// TCP closing: at least 4 minutes (RFC 5382 REQ-5).
     TcpTransitory,
     /// TCP established: at least 2 hours 4 minutes (RFC 5382 REQ-5).
     TcpEstablished,
@@ -135,10 +137,16 @@ impl State {
             State::UdpOneWay | State::UdpStream => Timeout::Udp,
             State::Echo => Timeout::Icmp,
             State::Established => Timeout::TcpEstablished,
-            State::SynSent | State::SynAnswered | State::FinOut | State::FinIn | State::Closed => {
-                Timeout::TcpTransitory
-            }
+            State::SynSent | State::SynAnswered => Timeout::TcpHalfOpen,
+            State::FinOut | State::FinIn | State::Closed => Timeout::TcpTransitory,
         }
+    }
+
+    /// Whether this is TCP whose handshake is not complete: what a SYN costs the NAT, and the sender
+    /// nothing.
+    #[inline]
+    pub const fn is_half_open(self) -> bool {
+        matches!(self, State::SynSent | State::SynAnswered)
     }
 
     /// Whether a packet in `direction` prolongs the connection. The subscriber's always does; the
@@ -280,6 +288,19 @@ mod tests {
                     let before = state == State::Established || state == State::SynAnswered;
                     let after = state.after(direction, segment) == State::Established;
                     assert!(!after || before, "{state:?} {direction:?} {segment:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_subscribers_syn_after_the_end_makes_half_open_what_was_not() {
+        for state in State::ALL.into_iter().filter(|state| !state.is_half_open()) {
+            for direction in [Out, In] {
+                for segment in SEGMENTS {
+                    let turned = state.after(direction, segment).is_half_open();
+                    let expected = (state, direction, segment) == (State::Closed, Out, Syn);
+                    assert_eq!(turned, expected, "{state:?} {direction:?} {segment:?}");
                 }
             }
         }

@@ -370,6 +370,8 @@ impl NotOpened {
             NotOpened::NotSyn => Refusal::TcpNotSyn,
             NotOpened::PortsExhausted => Refusal::PortsExhausted,
             NotOpened::TableFull => Refusal::TableFull,
+            NotOpened::SubscriberQuota => Refusal::SubscriberQuota,
+            NotOpened::HalfOpenLimit => Refusal::HalfOpenLimit,
         }
     }
 }

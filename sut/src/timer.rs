@@ -31,7 +31,7 @@ impl Tick {
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     by_state: [u16; State::ALL.len()],
-    /// The shorter of the two TCP timers, and the shortest of all.
+    /// The shorter of the TCP timers of what has been open, and the shortest of all.
     closing: u16,
     shortest: u16,
 }
@@ -43,6 +43,7 @@ impl Deadlines {
         let of = |timeout| match timeout {
             Timeout::Udp => ticks(timers.udp_ms),
             Timeout::Icmp => ticks(timers.icmp_ms),
+            Timeout::TcpHalfOpen => ticks(timers.tcp_half_open_ms),
             Timeout::TcpTransitory => ticks(timers.tcp_transitory_ms),
             Timeout::TcpEstablished => ticks(timers.tcp_established_ms),
         };
@@ -50,8 +51,17 @@ impl Deadlines {
         Deadlines {
             by_state: State::ALL.map(|state| of(state.timeout())),
             closing,
-            shortest: closing.min(of(Timeout::Udp)).min(of(Timeout::Icmp)),
+            shortest: closing
+                .min(of(Timeout::TcpHalfOpen))
+                .min(of(Timeout::Udp))
+                .min(of(Timeout::Icmp)),
         }
+    }
+
+    /// The same for IPv6, where TCP that is opening lives as long as TCP that is closing: RFC 7857,
+    /// which allows less, is about NAT, and RFC 6092 REC-35 wants 4 minutes for both.
+    pub fn for_ipv6(timers: &Timers) -> Deadlines {
+        Deadlines::new(&Timers { tcp_half_open_ms: timers.tcp_transitory_ms, ..*timers })
     }
 
     /// When a connection in `state` expires that is used now.
@@ -62,12 +72,15 @@ impl Deadlines {
 
     /// When the sweep must look at a connection again: as soon as any packet between now and then
     /// can have it expire. One that closes its TCP connection turns two hours into four minutes.
+    /// One that opens it again may leave less: whoever lets it must have the sweep come sooner.
     #[inline]
     pub fn look_again(&self, now: Tick, life: Life) -> u16 {
         let left = life.expiry.wrapping_sub(now.0);
         let left = match life.state.timeout() {
             Timeout::Udp | Timeout::Icmp => left,
-            Timeout::TcpTransitory | Timeout::TcpEstablished => left.min(self.closing),
+            Timeout::TcpHalfOpen | Timeout::TcpTransitory | Timeout::TcpEstablished => {
+                left.min(self.closing)
+            }
         };
         now.0.wrapping_add(left)
     }

@@ -45,8 +45,12 @@ pub enum Refusal {
     TcpNotSyn,
     /// The subscriber's port block is used up.
     PortsExhausted,
-    /// The table has no room near the key's buckets.
+    /// The table has no room near the key's buckets, or the core none for one more remote of a port.
     TableFull,
+    /// The subscriber holds as many connections as it may (RFC 6888 REQ-5).
+    SubscriberQuota,
+    /// The subscriber holds as many TCP connections with unfinished handshakes as it may.
+    HalfOpenLimit,
     /// To the core itself, but neither ARP request nor ICMP echo request.
     Local,
     /// IPv6 from or to a group (RFC 6092 REC-1 and REC-2).
@@ -71,7 +75,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Refusal; 23] = [
+    pub const ALL: [Refusal; 25] = [
         Refusal::Station,
         Refusal::Ethertype,
         Refusal::Protocol,
@@ -85,6 +89,8 @@ impl Refusal {
         Refusal::TcpNotSyn,
         Refusal::PortsExhausted,
         Refusal::TableFull,
+        Refusal::SubscriberQuota,
+        Refusal::HalfOpenLimit,
         Refusal::Local,
         Refusal::Multicast,
         Refusal::Bogon,
@@ -112,6 +118,8 @@ impl Refusal {
             Refusal::TcpNotSyn => "tcp_not_syn",
             Refusal::PortsExhausted => "ports_exhausted",
             Refusal::TableFull => "table_full",
+            Refusal::SubscriberQuota => "subscriber_quota",
+            Refusal::HalfOpenLimit => "half_open_limit",
             Refusal::Local => "local",
             Refusal::Multicast => "multicast",
             Refusal::Bogon => "bogon",

@@ -142,6 +142,7 @@ pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupErr
         return Ok(pipeline);
     }
     let room = config.connections6_max.max(1);
+    let deadlines = Deadlines::for_ipv6(&config.timers);
     let firewall6 = Firewall6::new(&core.subscribers6, core.ip6, room, deadlines, seed)?;
     Ok(pipeline.with_firewall6(firewall6))
 }

@@ -95,6 +95,7 @@ mod tests {
         let timers = Timers {
             udp_ns: second,
             tcp_established_ns: 7440 * second,
+            tcp_half_open_ns: second,
             tcp_transitory_ns: 4 * second,
             icmp_ns: second,
         };

@@ -189,13 +189,27 @@ pub struct SutKeys {
     /// rounded up to a power of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_entries: Option<u64>,
+    /// Connections one subscriber may hold, to whatever remotes (RFC 6888 REQ-5). Default: four times
+    /// `port_block`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscriber_connections_max: Option<u32>,
+    /// TCP connections whose handshake is not complete that one subscriber may hold. Default: half of
+    /// `port_block`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_open_max: Option<u32>,
     /// Idle time after which a connection is forgotten.
     pub timers: TimerKeys,
 }
 
 impl Default for SutKeys {
     fn default() -> Self {
-        SutKeys { port_block: 64, table_entries: None, timers: TimerKeys::default() }
+        SutKeys {
+            port_block: 64,
+            table_entries: None,
+            subscriber_connections_max: None,
+            half_open_max: None,
+            timers: TimerKeys::default(),
+        }
     }
 }
 
@@ -207,7 +221,9 @@ pub struct TimerKeys {
     pub udp: Duration,
     /// Established TCP (RFC 5382 REQ-5: at least 2 hours 4 minutes).
     pub tcp_established: Duration,
-    /// TCP that is opening or closing (RFC 5382 REQ-5: at least 4 minutes).
+    /// TCP whose handshake is not complete (RFC 7857 §2.1: 4 minutes recommended, less allowed).
+    pub tcp_half_open: Duration,
+    /// TCP that is closing (RFC 5382 REQ-5: at least 4 minutes).
     pub tcp_transitory: Duration,
     /// ICMP queries (RFC 5508 REQ-2: at least 60 seconds).
     pub icmp: Duration,
@@ -218,6 +234,7 @@ impl Default for TimerKeys {
         TimerKeys {
             udp: Duration(300_000_000_000),
             tcp_established: Duration(7_440_000_000_000),
+            tcp_half_open: Duration(60_000_000_000),
             tcp_transitory: Duration(240_000_000_000),
             icmp: Duration(60_000_000_000),
         }

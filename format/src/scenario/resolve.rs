@@ -75,7 +75,12 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
         testbed: options.testbed.clone(),
         repeat,
         addresses: address::derive(keys, check.places, &topology, demand.tracked_peak)?,
-        sut: SutPlan { table_entries: check.table_entries(&topology, &demand)?, timers },
+        sut: SutPlan {
+            table_entries: check.table_entries(&topology, &demand)?,
+            subscriber_connections_max: check.quota("subscriber_connections_max")?,
+            half_open_max: check.quota("half_open_max")?,
+            timers,
+        },
         topology,
         traffic,
         phases,
@@ -175,10 +180,12 @@ impl Check<'_> {
     }
 
     fn timers(&self) -> Result<Timers, Diagnostic> {
-        let TimerKeys { udp, tcp_established, tcp_transitory, icmp } = self.keys.sut.timers;
+        let TimerKeys { udp, tcp_established, tcp_half_open, tcp_transitory, icmp } =
+            self.keys.sut.timers;
         let all = [
             ("udp", udp),
             ("tcp_established", tcp_established),
+            ("tcp_half_open", tcp_half_open),
             ("tcp_transitory", tcp_transitory),
             ("icmp", icmp),
         ];
@@ -189,6 +196,7 @@ impl Check<'_> {
         Ok(Timers {
             udp_ns: udp.0,
             tcp_established_ns: tcp_established.0,
+            tcp_half_open_ns: tcp_half_open.0,
             tcp_transitory_ns: tcp_transitory.0,
             icmp_ns: icmp.0,
         })
@@ -315,6 +323,22 @@ impl Check<'_> {
                      timers end"
                 )))
             }
+        }
+    }
+
+    /// The most a subscriber may hold, of what the key says.
+    fn quota(&self, key: &str) -> Result<u32, Diagnostic> {
+        let sut = &self.keys.sut;
+        let (given, default) = match key {
+            "half_open_max" => (sut.half_open_max, sut.port_block / 2),
+            _ => (sut.subscriber_connections_max, sut.port_block.saturating_mul(4)),
+        };
+        match given.unwrap_or(default) {
+            0 => {
+                let error = self.refuse(&format!("sut.{key}"), "0 connections");
+                Err(error.expected("at least 1 for each subscriber"))
+            }
+            most => Ok(most),
         }
     }
 

@@ -125,15 +125,18 @@ impl Record {
         Life { state, expiry: (self.session >> EXPIRY_AT) as u16 }
     }
 
-    /// Writes only what changed: a clean line costs no write-back.
+    /// Sets state and expiry of a session that is here.
     #[inline]
     pub(super) fn set_life(&mut self, life: Life) {
-        let before = self.life();
-        if life.state != before.state {
-            self.mapping = self.mapping & MAPPING_BITS | (life.state as u64) << STATE_AT;
-        }
-        if life.expiry != before.expiry {
-            self.session = self.session & ENDPOINT_BITS | u64::from(life.expiry) << EXPIRY_AT;
+        self.mapping = self.mapping & MAPPING_BITS | (life.state as u64) << STATE_AT;
+        self.set_expiry(life.expiry);
+    }
+
+    /// Writes only what changed: a clean line costs no write-back.
+    #[inline]
+    pub(super) fn set_expiry(&mut self, expiry: u16) {
+        if expiry != self.life().expiry {
+            self.session = self.session & ENDPOINT_BITS | u64::from(expiry) << EXPIRY_AT;
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::life::Life;
 use crate::ports::Slot;
-use crate::table::{self, Hash, Key, Table};
+use crate::table::{self, Entry, Hash, Key, Table};
 use crate::timer::{Deadlines, Tick};
 use dataplane::memory::Pages;
 use dataplane::wire::{ENDPOINT_BITS, Endpoint};
@@ -68,20 +68,25 @@ impl Sessions {
     }
 
     /// The session of a mapping with a remote.
-    pub(super) fn find(&self, slot: Slot, remote: Endpoint) -> Option<u32> {
+    pub(super) fn find(&self, slot: Slot, remote: Endpoint) -> Option<Entry> {
         let is_it = |index: u32| {
             let session = &self.pool[index as usize];
             session.slot == slot.0 && session.remote & ENDPOINT_BITS == remote.bits()
         };
-        self.table.find(self.hash(slot, remote), is_it).map(|entry| entry.slot)
+        self.table.find(self.hash(slot, remote), is_it)
     }
 
-    pub(super) fn life(&self, index: u32) -> Life {
-        self.pool[index as usize].life()
+    pub(super) fn life(&self, entry: Entry) -> Life {
+        self.pool[entry.slot as usize].life()
     }
 
-    pub(super) fn set_life(&mut self, index: u32, life: Life) {
-        self.pool[index as usize].set_life(life);
+    pub(super) fn set_life(&mut self, entry: Entry, life: Life) {
+        self.pool[entry.slot as usize].set_life(life);
+    }
+
+    /// The sweep is to look at the session at `look`, and not when it was told before.
+    pub(super) fn look_at(&mut self, entry: Entry, look: u16) {
+        self.table.refresh(entry, look);
     }
 
     /// Adds a session that is not there; `look` is when the sweep must first look at it.
@@ -111,13 +116,13 @@ impl Sessions {
     }
 
     /// Looks at the next `buckets` buckets and ends the sessions whose time is over: `ended` is told
-    /// the slot of each one's mapping.
+    /// the slot of each one's mapping and the state it ended in.
     pub(super) fn sweep(
         &mut self,
         now: Tick,
         buckets: usize,
         deadlines: &Deadlines,
-        mut ended: impl FnMut(Slot),
+        mut ended: impl FnMut(Slot, State),
     ) {
         let Sessions { pool, table, free, .. } = self;
         table.sweep(now.0, buckets, |index| {
@@ -126,7 +131,7 @@ impl Sessions {
             if !life.is_past(now) {
                 return table::Verdict::Keep(deadlines.look_again(now, life));
             }
-            ended(Slot(session.slot));
+            ended(Slot(session.slot), life.state);
             free.push(index);
             table::Verdict::Remove
         });

@@ -67,6 +67,8 @@ fn timers() -> Timers {
     Timers {
         udp_ms: timers.udp_ms,
         icmp_ms: timers.icmp_ms,
+        // RFC 6092 knows no shorter one (REC-35).
+        tcp_half_open_ms: timers.tcp_transitory_ms,
         tcp_transitory_ms: timers.tcp_transitory_ms,
         tcp_established_ms: timers.tcp_established_ms,
     }

@@ -61,7 +61,7 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new(connections_max: u32) -> Rig {
         let inside = ["2001:2:0:1::/64".parse().unwrap()];
-        let deadlines = Deadlines::new(&Timers::default());
+        let deadlines = Deadlines::for_ipv6(&Timers::default());
         let firewall = Firewall6::new(&inside, Some(CORE_IP), connections_max, deadlines, 1);
         Rig { firewall: firewall.expect("memory"), now: Nanos(60_000_000_000) }
     }

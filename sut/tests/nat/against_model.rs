@@ -5,7 +5,7 @@ use crate::model::{Expected, Filtering, Headers, ICMP, Limits, Model, TCP, Timer
 use crate::rig::{Fate, Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use dataplane::clock::Nanos;
 use krononat::config::{self, Config};
-use krononat::ports::Slot;
+use krononat::ports::{Slot, Subscriber};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -30,7 +30,11 @@ enum Action {
     /// SYN, SYN-ACK and ACK.
     Handshake(Draft),
     /// As many packets as there are ports, each for a connection of its own.
-    Fill(usize, u16),
+    Fill {
+        who: usize,
+        count: u16,
+        protocol: u8,
+    },
     /// An answer to a connection of the past or present, as it should be or not quite.
     Answer {
         to: Index,
@@ -109,7 +113,8 @@ fn action() -> impl Strategy<Value = Action> {
         25 => draft().prop_map(Action::Outbound),
         25 => (any::<Index>(), flags()).prop_map(|(of, flags)| Action::Again { of, flags }),
         6 => draft().prop_map(Action::Handshake),
-        1 => (0usize..4, 1u16..80).prop_map(|(who, count)| Action::Fill(who, count)),
+        1 => (0usize..4, 1u16..80, prop_oneof![Just(UDP), Just(TCP)])
+            .prop_map(|(who, count, protocol)| Action::Fill { who, count, protocol }),
         30 => (any::<Index>(), flags(), slip)
             .prop_map(|(to, flags, slip)| Action::Answer { to, flags, slip }),
         2 => (prop_oneof![Just(UDP), Just(TCP), Just(ICMP)], any::<u16>(), flags())
@@ -123,14 +128,17 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn timers() -> impl Strategy<Value = config::Timers> {
     // The short ones pass within a wait, so that there are remains which no sweep has met.
-    let long = (1u64..400_000, 1u64..90_000, 1u64..300_000, 1u64..=8_000_000);
-    let short = (1u64..50_000, 1u64..50_000, 1u64..50_000, 1u64..50_000);
+    let long = (1u64..400_000, 1u64..90_000, 1u64..300_000, 1u64..300_000, 1u64..=8_000_000);
+    let short = (1u64..50_000, 1u64..50_000, 1u64..50_000, 1u64..50_000, 1u64..50_000);
     let own = prop_oneof![1 => long, 2 => short].prop_map(
-        |(udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms)| config::Timers {
-            udp_ms,
-            icmp_ms,
-            tcp_transitory_ms,
-            tcp_established_ms,
+        |(udp_ms, icmp_ms, tcp_half_open_ms, tcp_transitory_ms, tcp_established_ms)| {
+            config::Timers {
+                udp_ms,
+                icmp_ms,
+                tcp_half_open_ms,
+                tcp_transitory_ms,
+                tcp_established_ms,
+            }
         },
     );
     prop_oneof![1 => Just(config::Timers::default()), 3 => own]
@@ -150,12 +158,16 @@ fn setup() -> impl Strategy<Value = Config> {
         Just(config::Filtering::AddressDependent),
         Just(config::Filtering::AddressAndPortDependent),
     ];
-    (blocks, room, shared, filtering, timers(), any::<u64>()).prop_map(
-        |((port_block, nets), connections_max, shared, filtering, timers, seed)| {
+    let quota = prop_oneof![1 => Just(None), 1 => (1u32..6).prop_map(Some), 1 => Just(Some(30))];
+    let half_open = prop_oneof![1 => Just(None), 2 => (1u32..4).prop_map(Some)];
+    (blocks, room, shared, (quota, half_open), filtering, timers(), any::<u64>()).prop_map(
+        |((port_block, nets), connections_max, shared, most, filtering, timers, seed)| {
             let mut config = Config {
                 port_block,
                 connections_max,
                 shared_sessions_max: Some(shared),
+                subscriber_connections_max: most.0,
+                half_open_max: most.1,
                 filtering,
                 timers,
                 seed,
@@ -177,6 +189,7 @@ struct Trial {
     rig: Rig,
     model: Model,
     subscribers: [Ipv4Addr; 4],
+    numbers: [u32; 4],
     external: Ipv4Addr,
     /// What has been sent out, and the source it got.
     known: Vec<(Headers, SocketAddrV4)>,
@@ -196,14 +209,20 @@ impl Trial {
             .map(Ipv4Addr::from)
             .collect();
         let numbers = if subscribers.len() == 4 { [0, 1, 2, 3] } else { [0, 1007, 1008, 1023] };
-        let config::Timers { udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms } =
-            config.timers;
+        let config::Timers {
+            udp_ms,
+            icmp_ms,
+            tcp_half_open_ms,
+            tcp_transitory_ms,
+            tcp_established_ms,
+        } = config.timers;
         let mut rig = Rig::new(config);
         rig.now = Nanos(start_ns);
         let external = core.external.network();
         Trial {
             rig,
-            subscribers: numbers.map(|number| subscribers[number]),
+            subscribers: numbers.map(|number| subscribers[number as usize]),
+            numbers,
             external,
             model: Model::new(Limits {
                 subscribers,
@@ -211,12 +230,23 @@ impl Trial {
                 port_block: config.port_block,
                 connections_max: config.connections_max as usize,
                 shared_sessions_max: config.room().shared_sessions as usize,
+                subscriber_connections_max: config
+                    .subscriber_connections_max
+                    .unwrap_or(4 * config.port_block)
+                    as usize,
+                half_open_max: config.half_open_max.unwrap_or(config.port_block / 2) as usize,
                 filtering: match config.filtering {
                     config::Filtering::EndpointIndependent => Filtering::Nothing,
                     config::Filtering::AddressDependent => Filtering::Address,
                     config::Filtering::AddressAndPortDependent => Filtering::AddressAndPort,
                 },
-                timers: Timers { udp_ms, icmp_ms, tcp_transitory_ms, tcp_established_ms },
+                timers: Timers {
+                    udp_ms,
+                    icmp_ms,
+                    tcp_half_open_ms,
+                    tcp_transitory_ms,
+                    tcp_established_ms,
+                },
             }),
             known: Vec::new(),
             pending: Vec::new(),
@@ -249,7 +279,7 @@ impl Trial {
                     self.send(TCP, inside, draft.remote, ACK);
                 }
             }
-            Action::Fill(who, count) => {
+            Action::Fill { who, count, protocol } => {
                 // Every eighth is one more from the port of the one before.
                 for port in 0..count {
                     let inside = SocketAddrV4::new(
@@ -257,7 +287,7 @@ impl Trial {
                         CROWD + port - u16::from(port % 8 == 7),
                     );
                     let remote = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 7000 + port);
-                    self.send(UDP, inside, remote, 0);
+                    self.send(protocol, inside, remote, SYN);
                 }
             }
             Action::Answer { to, flags, slip } => self.answer(to, flags, slip),
@@ -338,6 +368,11 @@ impl Trial {
         assert_eq!(connections.len(), self.model.len(), "connections held");
         assert_eq!(connections.opened, self.model.opened, "connections opened");
         assert_eq!(connections.expired, self.model.expired, "connections expired");
+        for (address, number) in self.subscribers.into_iter().zip(self.numbers) {
+            let (held, half_open) = connections.held_by(Subscriber(number));
+            let counted = (held as usize, half_open as usize);
+            assert_eq!(counted, self.model.held_by(address), "held by {address}, and half-open");
+        }
     }
 
     fn judge(&mut self, packet: Packet, headers: &Headers, fate: &Fate) {

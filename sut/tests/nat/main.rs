@@ -7,4 +7,5 @@ mod fragments;
 mod model;
 mod no_alloc;
 mod packets;
+mod protection;
 mod rig;

@@ -222,6 +222,18 @@ fn crowd(subscriber: u8, count: u16) -> impl Iterator<Item = Packet> {
     (0..count).map(move |i| udp(SocketAddrV4::new(inside, 5000 + i), REMOTE))
 }
 
+/// SYNs of one subscriber, from as many ports.
+fn syns(subscriber: u8, count: u16) -> impl Iterator<Item = Packet> {
+    let inside = Ipv4Addr::new(100, 64, 1, subscriber);
+    (0..count).map(move |i| tcp(SocketAddrV4::new(inside, 5000 + i), REMOTE, SYN))
+}
+
+/// Packets of the first subscriber of a crowd, from one port of its own to as many remotes.
+fn remotes(count: u16) -> impl Iterator<Item = Packet> {
+    let inside = SocketAddrV4::new(Ipv4Addr::new(100, 64, 1, 1), 4999);
+    (0..count).map(move |i| udp(inside, SocketAddrV4::new(*REMOTE.ip(), 1000 + i)))
+}
+
 fn translated() -> Vec<Row> {
     vec![
         row("UDP leaves", "3022 4.1", |_| whole(udp(INSIDE, REMOTE)), "forwarded")
@@ -522,6 +534,20 @@ fn refused() -> Vec<Row> {
             "filtered_inbound",
         )
         .after([udp(INSIDE, REMOTE), udp(INSIDE, OTHER)]),
+        row(
+            "the 33rd half-open of 32",
+            "6888 REQ-4c",
+            |_| whole(syns(1, 33).last().unwrap()),
+            "half_open_limit",
+        )
+        .after(syns(1, 32)),
+        row(
+            "the 81st connection of 80, all of one port",
+            "6888 REQ-5",
+            |_| whole(remotes(81).last().unwrap()),
+            "subscriber_quota",
+        )
+        .after(crowd(1, 20).chain(remotes(60))),
         row("the 101st of 100", "-", |_| whole(udp(INSIDE, REMOTE)), "table_full")
             .after(crowd(1, 50).chain(crowd(2, 50))),
     ]

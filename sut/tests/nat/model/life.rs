@@ -9,6 +9,7 @@ const TICK_NS: u64 = 250_000_000;
 pub(crate) struct Timers {
     pub(crate) udp_ms: u64,
     pub(crate) icmp_ms: u64,
+    pub(crate) tcp_half_open_ms: u64,
     pub(crate) tcp_transitory_ms: u64,
     pub(crate) tcp_established_ms: u64,
 }
@@ -20,6 +21,7 @@ impl Timers {
             UDP => self.udp_ms,
             ICMP => self.icmp_ms,
             _ if life.phase() == Phase::Established => self.tcp_established_ms,
+            _ if life.is_half_open() => self.tcp_half_open_ms,
             _ => self.tcp_transitory_ms,
         };
         let timer_ns = timer_ms * 1_000_000;
@@ -96,6 +98,11 @@ impl Life {
         } else {
             Phase::Opening { answered: self.answered }
         }
+    }
+
+    /// Whether it is TCP and not all of the handshake has been seen.
+    pub(crate) fn is_half_open(&self) -> bool {
+        self.protocol == TCP && matches!(self.phase(), Phase::Opening { .. })
     }
 
     /// The subscriber's packet always starts the timer anew (RFC 4787 REQ-6).

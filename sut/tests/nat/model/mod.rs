@@ -82,6 +82,8 @@ pub(crate) struct Limits {
     pub(crate) port_block: u32,
     pub(crate) connections_max: usize,
     pub(crate) shared_sessions_max: usize,
+    pub(crate) subscriber_connections_max: usize,
+    pub(crate) half_open_max: usize,
     pub(crate) filtering: Filtering,
     pub(crate) timers: Timers,
 }
@@ -145,18 +147,34 @@ impl Model {
         let may_open = packet.protocol != TCP || flags.is_first();
         let remote = self.limits.filtering.looks_at(packet.destination);
         let flow = Flow { inside, remote };
+        let (held, half_open) = self.held_by(*packet.source.ip());
+        let no_more_half_open = half_open >= self.limits.half_open_max;
         if let Some(session) = self.flows.get_mut(&flow).filter(|it| now_ns < it.over_ns) {
-            session.life.outbound(flags);
-            session.over_ns = self.limits.timers.deadline_ns(&session.life, now_ns);
+            let mut life = session.life;
+            life.outbound(flags);
+            if life.is_half_open() && !session.life.is_half_open() && no_more_half_open {
+                return Expected::Refused("half_open_limit");
+            }
+            let over_ns = self.limits.timers.deadline_ns(&life, now_ns);
+            *session = Session { life, over_ns };
             return Expected::Source(self.mappings[&inside].external);
         }
         if !may_open {
             return Expected::Refused("tcp_not_syn");
         }
+        let one_more = || {
+            if held >= self.limits.subscriber_connections_max {
+                return Some(Expected::Refused("subscriber_quota"));
+            }
+            let refused = packet.protocol == TCP && no_more_half_open;
+            refused.then_some(Expected::Refused("half_open_limit"))
+        };
         let Some(mapping) = self.mappings.get(&inside).copied() else {
             let mine = |inside: &&Inside| inside.end.ip() == packet.source.ip();
-            let held = self.mappings.keys().filter(mine).count();
-            return if held >= self.limits.port_block as usize {
+            let ports = self.mappings.keys().filter(mine).count();
+            return if let Some(refused) = one_more() {
+                refused
+            } else if ports >= self.limits.port_block as usize {
                 Expected::Refused("ports_exhausted")
             } else if self.mappings.len() >= self.limits.connections_max {
                 Expected::Refused("table_full")
@@ -173,9 +191,17 @@ impl Model {
             }),
         };
         if let Some(over) = over {
+            // As many as before, unless it is only now one with a handshake to come.
+            let life = self.flows[&over].life;
+            if packet.protocol == TCP && !life.is_half_open() && no_more_half_open {
+                return Expected::Refused("half_open_limit");
+            }
             self.flows.remove(&over);
             self.expired += 1;
         } else {
+            if let Some(refused) = one_more() {
+                return refused;
+            }
             let more = if mapping.shared { 1 } else { 2 };
             if self.shared_sessions() + more > self.limits.shared_sessions_max {
                 return Expected::Refused("table_full");
@@ -184,6 +210,12 @@ impl Model {
         }
         self.open(flow, now_ns);
         Expected::Source(mapping.external)
+    }
+
+    /// Connections of a subscriber, and those of them whose handshake is not complete.
+    pub(crate) fn held_by(&self, subscriber: Ipv4Addr) -> (usize, usize) {
+        let own = || self.flows.iter().filter(|(flow, _)| *flow.inside.end.ip() == subscriber);
+        (own().count(), own().filter(|(_, session)| session.life.is_half_open()).count())
     }
 
     fn shared_sessions(&self) -> usize {

@@ -29,7 +29,8 @@ pub(crate) const GATEWAY: [u8; 6] = [0x02, 9, 0, 0, 0, 0];
 /// The core's own address.
 pub(crate) const CORE_IP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 
-/// 1,024 subscribers with 64 ports each on two external addresses, room for 100 connections.
+/// 1,024 subscribers with 64 ports each on two external addresses, room for 100 connections, 80 of
+/// one subscriber.
 pub(crate) fn config() -> Config {
     let core = CoreConfig {
         core: CoreId(0),
@@ -54,6 +55,8 @@ pub(crate) fn config() -> Config {
         port_block: 64,
         connections_max: 100,
         shared_sessions_max: None,
+        subscriber_connections_max: Some(80),
+        half_open_max: None,
         filtering: Filtering::default(),
         connections6_max: 0,
         timers: Timers::default(),
