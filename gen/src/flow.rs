@@ -1,10 +1,14 @@
-//! One connection as its generator core remembers it: 32 bytes, half a cache line.
+//! One connection as its generator core remembers it: 64 bytes, one cache line.
 //!
 //! The core plays both sides, so one record holds both directions: what was sent, and what arrived
-//! in a sliding window of 32 sequence numbers. A packet older than the window cannot be proven a
+//! in a sliding window of 32 sequence numbers. Addresses and ports follow from the connection's
+//! identifier ([`crate::tuple`]); here they stand ready for the header, on both sides of the system
+//! under test. A packet older than the window cannot be proven a
 //! first arrival and is not counted as one, so that a duplicate never cancels a loss.
 
+use crate::ends::Ends;
 use crate::stamp::Direction;
+use crate::tuple::Tuple;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Sequence numbers the window of a direction remembers.
@@ -69,7 +73,7 @@ pub enum Arrival {
 
 /// The record of one connection.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub struct Flow {
     /// Packets sent so far, per direction: the last sequence number used.
     sent: [u32; 2],
@@ -77,19 +81,62 @@ pub struct Flow {
     newest: [u32; 2],
     /// Bit i: sequence number `newest − i` has arrived.
     seen: [u32; 2],
-    /// Address and port the connection has outside, learnt from its first packet; port 0 is none.
-    outer_address: u32,
-    outer_port: u16,
+    /// Addresses and ports of packets that go up, between subscriber and system under test.
+    inner_addresses: u64,
+    /// The same between the system under test and the Internet. The source is learnt from the first
+    /// packet that arrives; port 0 is none.
+    outer_addresses: u64,
+    inner_ports: u32,
+    outer_ports: u32,
+    shard: u16,
+    udp: u8,
     state: u8,
     attempts: u8,
+    spare: [u8; 11],
 }
 
-const _: () = assert!(size_of::<Flow>() == 32);
+const _: () = assert!(size_of::<Flow>() == 64);
 
 impl Flow {
     /// A connection whose first packet is about to be sent.
-    pub fn opening() -> Flow {
-        Flow { state: State::Opening as u8, ..Flow::default() }
+    pub fn opening(tuple: &Tuple) -> Flow {
+        let server = (tuple.server, tuple.server_port);
+        let inner = Ends::new((tuple.subscriber, tuple.subscriber_port), server);
+        let unknown = Ends::new((0, 0), server);
+        Flow {
+            inner_addresses: inner.addresses,
+            inner_ports: inner.ports,
+            outer_addresses: unknown.addresses,
+            outer_ports: unknown.ports,
+            shard: tuple.shard,
+            udp: u8::from(tuple.udp),
+            state: State::Opening as u8,
+            ..Flow::default()
+        }
+    }
+
+    /// Ends of a packet that the subscriber sends.
+    #[inline]
+    pub fn inner(&self) -> Ends {
+        Ends { addresses: self.inner_addresses, ports: self.inner_ports }
+    }
+
+    /// Ends of the same packet as the Internet sees it, once learnt.
+    #[inline]
+    pub fn outer(&self) -> Ends {
+        Ends { addresses: self.outer_addresses, ports: self.outer_ports }
+    }
+
+    /// Shard of the system under test that owns the subscriber.
+    #[inline]
+    pub fn shard(&self) -> usize {
+        usize::from(self.shard)
+    }
+
+    /// UDP; otherwise TCP.
+    #[inline]
+    pub fn is_udp(&self) -> bool {
+        self.udp != 0
     }
 
     /// How far it has come.
@@ -130,27 +177,19 @@ impl Flow {
         self.sent[direction as usize]
     }
 
-    /// The outer address and port as learnt; zero before.
+    /// Holds a packet that came up against the translation learnt; the first one is learnt. Source
+    /// port 0 never agrees.
     #[inline]
-    pub fn learnt(&self) -> (u32, u16) {
-        (self.outer_address, self.outer_port)
-    }
-
-    /// Address and port outside, once learnt.
-    #[inline]
-    pub fn outer(&self) -> Option<(u32, u16)> {
-        (self.outer_port != 0).then_some((self.outer_address, self.outer_port))
-    }
-
-    /// Holds a source address and port against the one learnt; the first one is learnt. Port 0
-    /// never agrees.
-    #[inline]
-    pub fn agree(&mut self, address: u32, port: u16) -> bool {
-        if self.outer_port == 0 {
-            (self.outer_address, self.outer_port) = (address, port);
-            return port != 0;
+    pub fn agree(&mut self, ends: Ends) -> bool {
+        let known = self.outer();
+        if known.source().1 != 0 {
+            return ends == known;
         }
-        self.outer_address == address && self.outer_port == port
+        let learnt = ends.source().1 != 0 && ends.destination() == known.destination();
+        if learnt {
+            (self.outer_addresses, self.outer_ports) = (ends.addresses, ends.ports);
+        }
+        learnt
     }
 
     /// Books an arrival that is newer than all before; `false`, and nothing booked, for any other.
@@ -224,13 +263,24 @@ mod tests {
 
     #[test]
     fn the_translation_is_learnt_once() {
-        let mut flow = Flow::opening();
-        assert_eq!(flow.outer(), None);
-        assert!(!flow.agree(7, 0));
-        assert!(flow.agree(1, 2));
-        assert!(flow.agree(1, 2));
-        assert!(!flow.agree(1, 3) && !flow.agree(2, 2));
-        assert_eq!(flow.outer(), Some((1, 2)));
+        let tuple = Tuple {
+            subscriber: 1,
+            server: 2,
+            subscriber_port: 3,
+            server_port: 4,
+            ..Tuple::default()
+        };
+        let mut flow = Flow::opening(&tuple);
+        assert_eq!(flow.inner(), Ends::new((1, 3), (2, 4)));
+        assert!(!flow.agree(Ends::new((7, 0), (2, 4))));
+        assert!(!flow.agree(Ends::new((7, 8), (2, 5))), "another server");
+        let outer = Ends::new((7, 8), (2, 4));
+        assert!(flow.agree(outer) && flow.agree(outer));
+        assert_eq!(flow.outer(), outer);
+        for other in [((7, 9), (2, 4)), ((8, 8), (2, 4)), ((7, 8), (3, 4)), ((7, 0), (2, 4))] {
+            assert!(!flow.agree(Ends::new(other.0, other.1)), "{other:?}");
+        }
+        assert_eq!(flow.outer(), outer);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! connection must know (tuple, translation, sequence) is the worker's part.
 
 use crate::config::CoreConfig;
+use crate::ends::Ends;
 use crate::mix::Mix;
 use crate::segment::Segment;
 use crate::stamp::{
@@ -15,7 +16,8 @@ use crate::stamp::{
     segment_id,
 };
 use crate::sum::{add, is_intact};
-use crate::template::{CONTROL_TOTAL, ETHERNET, Ends, IPV4, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::template::{CONTROL_TOTAL, ETHERNET, IPV4, PROTOCOL_TCP, PROTOCOL_UDP, TTL_MASK};
+use crate::template::{DONT_FRAGMENT, VERSION, first_word, fixed, word};
 use crate::tuple::ConnectionId;
 use dataplane::frame::{HEAD, SHORTEST};
 use dataplane::wire::checksum::fold;
@@ -172,12 +174,7 @@ impl Inspector {
         if fold(native_sum::<IPV4>(head, ETHERNET)) != 0xffff || fragment || !(whole || control) {
             return Err(Refusal::Corrupt);
         }
-        let ends = Ends {
-            source: u32_at(head, 26),
-            destination: u32_at(head, 30),
-            source_port: u16_at(head, 34),
-            destination_port: u16_at(head, 36),
-        };
+        let ends = Ends::read(head);
         match head[23] {
             PROTOCOL_UDP if whole => self.udp(head, ends, total, trial, now),
             PROTOCOL_TCP => self.tcp(head, ends, total, trial, now),
@@ -234,7 +231,7 @@ impl Inspector {
         };
         let ours = match segment {
             // A SYN acknowledges nothing, so only its destination says whose it is.
-            Segment::Syn => ends.destination & self.server_mask == self.server_first,
+            Segment::Syn => ends.destination().0 & self.server_mask == self.server_first,
             _ => is_from(server, self.source),
         };
         self.ours(window_trial, trial, ours)?;
@@ -282,46 +279,54 @@ impl Inspector {
         ends: Ends,
         now: u64,
     ) -> Option<(u32, u64)> {
-        let total = length.wrapping_sub(ETHERNET) as u64;
-        let segment = total.wrapping_sub(IPV4 as u64) & 0xffff;
+        let total = length.wrapping_sub(ETHERNET) as u16;
+        let segment = word(total.wrapping_sub(IPV4 as u16));
         let protocol = if UDP { PROTOCOL_UDP } else { PROTOCOL_TCP };
-        let addresses = u64::from(ends.source) << 32 | u64::from(ends.destination);
-        let ports = u32::from(ends.source_port) << 16 | u32::from(ends.destination_port);
-        // Constants are compared in the machine's byte order.
+        // Words are compared and summed as the machine loads them.
+        let found = Ends::read(head);
+        let kind = u32::from_ne_bytes([0x08, 0x00, 0x45, 0x00]);
         let mut differs = u64::from_ne_bytes(get(head, 0)) << 16 ^ self.station;
-        let kind = u32::from_be_bytes([0x08, 0x00, 0x45, 0x00]).to_be();
         differs |= u64::from(u32::from_ne_bytes(get(head, 12)) ^ kind);
         // Length, identification and flags, and protocol; the time to live may be any.
-        let fixed = total << 48 | 0x4000 << 16 | u64::from(protocol);
-        differs |= (u64_at(head, 16) ^ fixed) & 0xffff_ffff_ffff_00ff;
-        differs |= u64_at(head, 26) ^ addresses;
-        differs |= u64::from(u32_at(head, 34) ^ ports);
+        let first = u64::from_ne_bytes(get(head, 16)) ^ fixed(protocol);
+        differs |= (first ^ first_word(total)) & !TTL_MASK;
+        differs |= found.addresses ^ ends.addresses;
+        differs |= u64::from(found.ports ^ ends.ports);
         // Sums are over the fields as they ought to be, and over what only the frame can say.
-        let both = u64::from(ends.source) + u64::from(ends.destination);
-        let life_and_check = u64::from(u32_at(head, 22));
-        let network = 0x4500 + 0x4000 + total + life_and_check + both;
-        let transport = both + u64::from(ports) + u64::from(protocol) + segment;
+        let life_and_check = u64::from(u32::from_ne_bytes(get(head, 22)));
+        let network = VERSION + word(DONT_FRAGMENT) + word(total) + life_and_check;
+        let network = add(ends.addresses, network);
+        let pseudo = word(u16::from(protocol)) + segment + u64::from(ends.ports);
+        let transport = add(ends.addresses, pseudo);
         let (sequence, age, mismatch, transport) = if UDP {
-            let (a, b) = (u64_at(head, 42), u64_at(head, 50));
-            let length_and_check = u64::from(u32_at(head, 38));
+            let [a, b] = [42, 50].map(|at| u64::from_ne_bytes(get(head, at)));
+            let length_and_check: [u8; 4] = get(head, 38);
+            let datagram = word(u16::from_be_bytes([length_and_check[0], length_and_check[1]]));
             let tail = u64::from(u16_at(head, 58));
-            let (sequence, planned, mismatch) = UdpStamp::recognise(a, b, trial, self.source);
-            let mismatch = mismatch | tail | length_and_check >> 16 ^ segment;
-            let transport = add(add(a, b), transport + length_and_check);
+            let (sequence, planned, mismatch) =
+                UdpStamp::recognise(u64::from_be(a), u64::from_be(b), trial, self.source);
+            let mismatch = mismatch | tail | datagram ^ segment;
+            let length_and_check = u64::from(u32::from_ne_bytes(length_and_check));
+            let transport = add(add(a, b), add(transport, length_and_check));
             (sequence, age(now, planned, UDP_TIME_BITS), mismatch, transport)
         } else {
             let direction = if DOWN { Direction::Down } else { Direction::Up };
             let numbers = Segment::Data(direction).numbers(id, self.source);
-            // The urgent pointer, of no use, is the upper end of the stamp's number and must be zero.
-            let (flags_and_check, stamp) = (u64_at(head, 46) >> 16, u64_at(head, 52));
-            let (sequence, planned, mismatch) =
-                TcpStamp::recognise(stamp, numbers.seq, numbers.ack);
-            let seq_ack = u64::from(numbers.seq) << 32 | u64::from(numbers.ack);
+            let seq_ack = (u64::from(numbers.seq) << 32 | u64::from(numbers.ack)).to_be();
             // Data offset and flags, and of the window the trial; its sequence bits are the stamp's.
+            let flags: [u8; 4] = get(head, 46);
             let wanted = 0x5000_8000 | u32::from(numbers.flags) << 16 | u32::from(trial.0);
-            let flags = flags_and_check >> 16 & 0xffff_80ff ^ u64::from(wanted);
-            let mismatch = mismatch | u64_at(head, 38) ^ seq_ack | flags;
-            let transport = add(add(seq_ack, stamp), transport + flags_and_check);
+            let flags_differ =
+                (u32::from_ne_bytes(flags) ^ wanted.to_be()) & 0xffff_80ffu32.to_be();
+            // The urgent pointer, of no use, is the upper end of the stamp's number and must be zero.
+            let (check, stamp) =
+                (u16::from_ne_bytes(get(head, 50)), u64::from_ne_bytes(get(head, 52)));
+            let (sequence, planned, mismatch) =
+                TcpStamp::recognise(u64::from_be(stamp), numbers.seq, numbers.ack);
+            let numbers_differ = u64::from_ne_bytes(get(head, 38)) ^ seq_ack;
+            let mismatch = mismatch | numbers_differ | u64::from(flags_differ);
+            let rest = u64::from(u32::from_ne_bytes(flags)) + u64::from(check);
+            let transport = add(add(seq_ack, stamp), add(transport, rest));
             (sequence, age(now, planned, TCP_TIME_BITS), mismatch, transport)
         };
         let expected = differs | mismatch == 0

@@ -2,7 +2,7 @@
 //! record.
 //!
 //! Each core plays both sides of its connections: subscribers, and the Internet hosts they talk to.
-//! It keeps 32 bytes per connection, verifies every packet that comes back and books it in exactly
+//! It keeps 64 bytes per connection, verifies every packet that comes back and books it in exactly
 //! one class of a [`ledger::Ledger`]. Everything it knows about the system under test it has learnt
 //! from packets: this crate never depends on one, reads no memory of one, and knows no NAT.
 //!
@@ -13,6 +13,7 @@
 
 pub mod config;
 pub mod control;
+pub mod ends;
 pub mod flow;
 pub mod inspect;
 pub mod latency;

@@ -6,7 +6,7 @@
 //! on the wire `position mod cycle`.
 
 use crate::flow::Flow;
-use crate::tuple::ConnectionId;
+use crate::tuple::{ConnectionId, Tuple};
 use dataplane::clock::Nanos;
 use dataplane::memory::Pages;
 use std::collections::VecDeque;
@@ -171,12 +171,12 @@ impl Population {
         &self.flows[slot as usize]
     }
 
-    /// Opens the next connection. There must be room.
-    pub fn open(&mut self) -> Place {
+    /// Opens the next connection, which has the tuple that `tuples` says. There must be room.
+    pub fn open(&mut self, tuples: impl FnOnce(ConnectionId) -> Tuple) -> Place {
         assert!(!self.is_full(), "a connection is opened only where there is room");
         let place = self.at(self.newest);
         self.newest += 1;
-        self.flows[place.slot as usize] = Flow::opening();
+        self.flows[place.slot as usize] = Flow::opening(&tuples(place.id));
         place
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let cycle = 100;
         let mut population = Population::new(16, cycle).expect("memory");
         for round in 0..1000u64 {
-            let place = population.open();
+            let place = population.open(|_| Tuple::default());
             assert_eq!(place.id.0, (round % 100) as u32);
             assert_eq!(place.slot, (round % 16) as u32);
             assert_eq!(population.find(place.id), Some(place.slot));
@@ -228,7 +228,7 @@ mod tests {
     fn picks_are_uniform_over_the_held() {
         let mut population = Population::new(16, 1 << 20).expect("memory");
         for _ in 0..12 {
-            population.open();
+            population.open(|_| Tuple::default());
         }
         for _ in 0..4 {
             population.close();

@@ -67,7 +67,7 @@ pub enum RunError {
     Memory {
         /// Core.
         core: CoreId,
-        /// Records wanted, 32 bytes each.
+        /// Records wanted, 64 bytes each.
         records: usize,
         /// The kernel's answer.
         source: std::io::Error,

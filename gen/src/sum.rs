@@ -2,8 +2,8 @@
 //!
 //! 2¹⁶, 2³² and 2⁶⁴ all leave 1 modulo 65,535. So words of any width may be added as they are,
 //! provided that they begin at an even byte and that a carry out of 64 bits is added again. Sums
-//! here are over big-endian fields that are in registers anyway; bytes of unknown content are
-//! summed by [`dataplane::wire::checksum`].
+//! here are over fields that are in registers anyway, in one byte order for all of a sum; bytes of
+//! unknown content are summed by [`dataplane::wire::checksum`].
 
 /// Adds 64 bits of the frame.
 #[inline]

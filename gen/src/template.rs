@@ -3,8 +3,10 @@
 //! Payload beyond these 60 bytes is never touched: buffers are zero there from the day their arena
 //! was made, and zero adds nothing to a checksum, so the checksum of header and stamp is that of
 //! the whole segment. What does not change from packet to packet is prepared once: Ethernet and
-//! first IPv4 bytes per next hop, constant words of the checksums as numbers.
+//! first IPv4 bytes per next hop, constant words as numbers. Sums are over words as the machine
+//! loads and stores them, so that none is turned around for a sum alone.
 
+use crate::ends::Ends;
 use crate::segment::Numbers;
 use crate::stamp::{TCP_STAMP, UDP_STAMP};
 use crate::sum::{add, fold};
@@ -23,9 +25,41 @@ pub const CONTROL_TOTAL: u16 = (IPV4 + TCP) as u16;
 pub(crate) const PROTOCOL_TCP: u8 = 6;
 pub(crate) const PROTOCOL_UDP: u8 = 17;
 const TTL: u8 = 64;
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 /// TCP header length of five words, in place of the upper byte of the flags' word.
 const TCP_OFFSET: u16 = 0x5000;
+
+/// Version, header length and type of service of every packet, as summed.
+pub(crate) const VERSION: u64 = 0x4500u16.to_be() as u64;
+
+/// The eight bytes from the total length on, but for that: no identification, not to be fragmented,
+/// time to live, protocol.
+pub(crate) const fn fixed(protocol: u8) -> u64 {
+    let [high, low] = DONT_FRAGMENT.to_be_bytes();
+    u64::from_ne_bytes([0, 0, 0, 0, high, low, TTL, protocol])
+}
+
+/// The time to live among these bytes.
+pub(crate) const TTL_MASK: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0xff, 0]);
+
+/// The total length among these bytes.
+#[inline]
+pub(crate) fn first_word(total: u16) -> u64 {
+    let [high, low] = total.to_be_bytes();
+    u64::from_ne_bytes([high, low, 0, 0, 0, 0, 0, 0])
+}
+
+/// A word of 16 bits as it is stored.
+#[inline]
+pub(crate) fn word(value: u16) -> u64 {
+    u64::from(value.to_be())
+}
+
+/// The sum of the words of [`fixed`].
+#[inline]
+pub(crate) fn fixed_sum(protocol: u8) -> u64 {
+    word(DONT_FRAGMENT) + word(u16::from_be_bytes([TTL, protocol]))
+}
 
 const _: () = assert!(ETHERNET + IPV4 + TCP + TCP_STAMP == HEAD);
 const _: () = assert!(ETHERNET + IPV4 + 8 + UDP_STAMP <= HEAD);
@@ -45,38 +79,6 @@ impl Hop {
     }
 }
 
-/// Where a packet comes from and goes to, in host order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
-    /// Source address.
-    pub source: u32,
-    /// Destination address.
-    pub destination: u32,
-    /// Source port.
-    pub source_port: u16,
-    /// Destination port.
-    pub destination_port: u16,
-}
-
-impl Ends {
-    /// The way back.
-    #[inline]
-    pub fn reversed(self) -> Ends {
-        Ends {
-            source: self.destination,
-            destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-        }
-    }
-
-    /// Both ports as they stand in the header.
-    #[inline]
-    fn ports(self) -> u32 {
-        u32::from(self.source_port) << 16 | u32::from(self.destination_port)
-    }
-}
-
 #[inline]
 fn put<const N: usize>(head: &mut [u8; HEAD], at: usize, bytes: [u8; N]) {
     head[at..at + N].copy_from_slice(&bytes);
@@ -85,18 +87,13 @@ fn put<const N: usize>(head: &mut [u8; HEAD], at: usize, bytes: [u8; N]) {
 /// Writes Ethernet, IPv4 and ports; returns the sum of addresses and ports for the transport.
 #[inline]
 fn put_ip(head: &mut [u8; HEAD], hop: &Hop, ends: Ends, total: u16, protocol: u8) -> u64 {
-    let life = u16::from_be_bytes([TTL, protocol]);
-    let addresses = u64::from(ends.source) + u64::from(ends.destination);
-    let constant = 0x4500 + u64::from(DONT_FRAGMENT);
-    let check = !fold(constant + u64::from(life) + u64::from(total) + addresses);
-    let word = u64::from(total) << 48 | u64::from(DONT_FRAGMENT) << 16 | u64::from(life);
+    let sum = VERSION + fixed_sum(protocol) + word(total);
+    let check = !fold(add(ends.addresses, sum));
     put(head, 0, hop.0);
-    put(head, 16, word.to_be_bytes());
-    put(head, 24, check.to_be_bytes());
-    put(head, 26, ends.source.to_be_bytes());
-    put(head, 30, ends.destination.to_be_bytes());
-    put(head, 34, ends.ports().to_be_bytes());
-    addresses + u64::from(ends.ports())
+    put(head, 16, (first_word(total) | fixed(protocol)).to_ne_bytes());
+    put(head, 24, check.to_ne_bytes());
+    ends.write(head);
+    add(ends.addresses, u64::from(ends.ports))
 }
 
 /// Writes a UDP datagram with its stamp, for a buffer of `length` bytes.
@@ -104,17 +101,18 @@ fn put_ip(head: &mut [u8; HEAD], hop: &Hop, ends: Ends, total: u16, protocol: u8
 pub fn put_udp(head: &mut [u8; HEAD], hop: &Hop, ends: Ends, length: u16, stamp: (u64, u64)) {
     let total = length - ETHERNET as u16;
     let datagram = total - IPV4 as u16;
+    let stamp = (stamp.0.to_be(), stamp.1.to_be());
     let sum = put_ip(head, hop, ends, total, PROTOCOL_UDP);
     // The datagram's length stands in the pseudo-header and in the header.
-    let sum = sum + u64::from(PROTOCOL_UDP) + 2 * u64::from(datagram);
+    let sum = add(sum, word(u16::from(PROTOCOL_UDP)) + 2 * word(datagram));
     let check = match !fold(add(add(stamp.0, stamp.1), sum)) {
         0 => 0xffff,
         check => check,
     };
     put(head, 38, datagram.to_be_bytes());
-    put(head, 40, check.to_be_bytes());
-    put(head, 42, stamp.0.to_be_bytes());
-    put(head, 50, stamp.1.to_be_bytes());
+    put(head, 40, check.to_ne_bytes());
+    put(head, 42, stamp.0.to_ne_bytes());
+    put(head, 50, stamp.1.to_ne_bytes());
     put(head, 58, [0; 2]);
 }
 
@@ -132,21 +130,16 @@ pub fn put_tcp(
 ) {
     let sum = put_ip(head, hop, ends, total, PROTOCOL_TCP);
     let control = TCP_OFFSET | u16::from(numbers.flags);
-    let word = u32::from(control) << 16 | u32::from(window);
-    let stamp = stamp & 0xffff_ffff_ffff;
-    let sum = sum
-        + u64::from(PROTOCOL_TCP)
-        + u64::from(total - IPV4 as u16)
-        + u64::from(numbers.seq)
-        + u64::from(numbers.ack)
-        + u64::from(word)
-        + stamp;
-    put(head, 38, numbers.seq.to_be_bytes());
-    put(head, 42, numbers.ack.to_be_bytes());
-    put(head, 46, word.to_be_bytes());
-    // Checksum, no urgent pointer, and the upper half of the stamp; then the rest of the stamp.
-    put(head, 50, (!fold(sum)).to_be_bytes());
-    put(head, 52, stamp.to_be_bytes());
+    let flags = (u32::from(control) << 16 | u32::from(window)).to_be();
+    // The upper half of the stamp's first word is the urgent pointer.
+    let stamp = (stamp & 0xffff_ffff_ffff).to_be();
+    let seq_ack = (u64::from(numbers.seq) << 32 | u64::from(numbers.ack)).to_be();
+    let length = word(u16::from(PROTOCOL_TCP)) + word(total - IPV4 as u16);
+    let sum = add(sum, length + u64::from(flags));
+    put(head, 38, seq_ack.to_ne_bytes());
+    put(head, 46, flags.to_ne_bytes());
+    put(head, 50, (!fold(add(add(seq_ack, stamp), sum))).to_ne_bytes());
+    put(head, 52, stamp.to_ne_bytes());
 }
 
 #[cfg(test)]
@@ -161,12 +154,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn ends() -> impl Strategy<Value = Ends> {
-        any::<(u32, u32, u16, u16)>().prop_map(|(source, destination, source_port, port)| Ends {
-            source,
-            destination,
-            source_port,
-            destination_port: port,
-        })
+        any::<((u32, u16), (u32, u16))>()
+            .prop_map(|(source, destination)| Ends::new(source, destination))
     }
 
     fn source() -> Source {
@@ -189,8 +178,9 @@ mod tests {
         };
         let header = ip.header();
         prop_assert_eq!(header.to_header().calc_header_checksum(), header.header_checksum());
-        prop_assert_eq!(u32::from(header.source_addr()), ends.source);
-        prop_assert_eq!(u32::from(header.destination_addr()), ends.destination);
+        let (source, destination) = (ends.source(), ends.destination());
+        prop_assert_eq!(u32::from(header.source_addr()), source.0);
+        prop_assert_eq!(u32::from(header.destination_addr()), destination.0);
         prop_assert!(header.dont_fragment() && header.ttl() == 64);
         match packet.transport {
             Some(TransportSlice::Udp(udp)) => {
@@ -198,7 +188,7 @@ mod tests {
                 prop_assert_eq!(wanted, Ok(udp.checksum()));
                 prop_assert_eq!(
                     (udp.source_port(), udp.destination_port()),
-                    (ends.source_port, ends.destination_port)
+                    (source.1, destination.1)
                 );
             }
             Some(TransportSlice::Tcp(tcp)) => {
@@ -206,7 +196,7 @@ mod tests {
                 prop_assert_eq!(wanted, Ok(tcp.checksum()));
                 prop_assert_eq!(
                     (tcp.source_port(), tcp.destination_port()),
-                    (ends.source_port, ends.destination_port)
+                    (source.1, destination.1)
                 );
             }
             _ => return Err(TestCaseError::fail("no transport")),

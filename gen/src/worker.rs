@@ -3,7 +3,7 @@
 //! A step receives and verifies ([`rx`](self)), answers handshakes in the frames they came in,
 //! opens, retries and closes connections that are due, and sends data. All of it is bounded: a few
 //! bursts received, one batch sent. Per packet, a step touches one line of the frame, both ways,
-//! and one 32-byte record, asked for a batch ahead when sending and a pass ahead when receiving.
+//! and one 64-byte record, asked for a batch ahead when sending and a pass ahead when receiving.
 //!
 //! Phases are ordered by a [`Control`]: run, drain for a fixed time, end, wait. Each is a trial
 //! with a ledger, a histogram and a number of its own, all made at construction.
@@ -15,15 +15,17 @@ mod receive;
 
 use crate::config::{Config, CoreConfig, Phase, Rate, Until};
 use crate::control::{Control, Field, Order, Progress};
+use crate::ends::Ends;
+use crate::flow::Flow;
 use crate::inspect::Inspector;
 use crate::mix::Mix;
 use crate::population::{Ages, Population};
 use crate::schedule::Pacer;
 use crate::segment::Segment;
-use crate::stamp::{Direction, Source, TrialId, window};
-use crate::template::{self, Ends, Hop};
+use crate::stamp::{Direction, Source, TrialId, UdpStamp, ticks, window};
+use crate::template::{self, Hop};
 use crate::trial::{Record, Trial};
-use crate::tuple::{ConnectionId, Tuple, Tuples};
+use crate::tuple::{ConnectionId, Tuples};
 use churn::Retry;
 use data::{Picks, Window};
 use dataplane::burst::{BURST, Burst};
@@ -106,37 +108,45 @@ struct Sender {
     hops: Box<[Hop]>,
 }
 
+/// Where a packet of a connection comes from and goes to when it is sent. Down, the subscriber is
+/// known by what was learnt outside.
+#[inline]
+fn ends(flow: &Flow, direction: Direction) -> Ends {
+    match direction {
+        Direction::Up => flow.inner(),
+        Direction::Down => flow.outer().reversed(),
+    }
+}
+
 impl Sender {
-    /// Where a packet of a connection comes from and goes to. Down, the subscriber is known by the
-    /// address learnt outside.
-    #[inline]
-    fn ends(tuple: &Tuple, direction: Direction, outer: Option<(u32, u16)>) -> Ends {
-        let (source, source_port) = match (direction, outer) {
-            (Direction::Down, Some(outer)) => outer,
-            _ => (tuple.subscriber, tuple.subscriber_port),
-        };
-        let up = Ends {
-            source,
-            destination: tuple.server,
-            source_port,
-            destination_port: tuple.server_port,
-        };
-        if direction == Direction::Up { up } else { up.reversed() }
+    /// Writes the first datagram of a connection, or the answer to it.
+    fn put_first(
+        &self,
+        head: &mut [u8; HEAD],
+        id: ConnectionId,
+        flow: &Flow,
+        direction: Direction,
+        sequence: u32,
+        now: Nanos,
+    ) {
+        let (trial, source, planned) = (self.trial, self.source, ticks(now));
+        let stamp = UdpStamp { trial, source, id, direction, sequence, planned };
+        let (hop, ends) = (&self.hops[flow.shard()], ends(flow, direction));
+        template::put_udp(head, hop, ends, SHORTEST as u16, stamp.pack());
     }
 
     /// Writes a segment without payload.
-    #[inline]
     fn put_control(
         &self,
         head: &mut [u8; HEAD],
         id: ConnectionId,
-        tuple: &Tuple,
-        ends: Ends,
+        flow: &Flow,
         segment: Segment,
         sequence: u32,
     ) {
         let numbers = segment.numbers(id, self.source);
-        let (hop, window) = (&self.hops[usize::from(tuple.shard)], window(self.trial, sequence));
+        let (hop, ends) = (&self.hops[flow.shard()], ends(flow, segment.direction()));
+        let window = window(self.trial, sequence);
         template::put_tcp(head, hop, ends, template::CONTROL_TOTAL, numbers, window, 0);
     }
 }

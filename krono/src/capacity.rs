@@ -12,7 +12,7 @@ use format::scenario::Demand;
 use std::fmt;
 
 /// Bytes of a connection's record in the generator.
-const GENERATOR_RECORD_BYTES: u64 = 32;
+const GENERATOR_RECORD_BYTES: u64 = 64;
 /// Bytes of the SUT's record of an external port.
 const PORT_RECORD_BYTES: u64 = 16;
 /// Bytes of the SUT's account of what a subscriber holds.
@@ -134,8 +134,8 @@ mod tests {
         let plan = plan("");
         let demand = Demand::of(&plan.phases, &plan.sut.timers, 0.5);
         let memory = Memory::of(&plan, &demand);
-        // 2^20 records of 32 bytes; 16,384 subscribers with 64 ports of 16 bytes and an account each.
-        assert_eq!(memory.generator, 32 << 20);
+        // 2^20 records of 64 bytes; 16,384 subscribers with 64 ports of 16 bytes and an account each.
+        assert_eq!(memory.generator, 64 << 20);
         assert_eq!(memory.ports, (16 << 20) + (128 << 10));
         // 2^21 entries at load 0.8, seven to a line of 64 bytes.
         assert_eq!(memory.tables, 524_288 * 64);

@@ -5,14 +5,12 @@
 //! used for data. A FIN that is lost is not repeated: what it costs the system under test is an
 //! entry until its timeout.
 
-use super::{Generator, SHORT, Sender};
+use super::{Generator, SHORT};
 use crate::config::Until;
 use crate::flow::State;
 use crate::population::{Ages, Place};
 use crate::segment::Segment;
-use crate::stamp::{Direction, UdpStamp, ticks};
-use crate::template;
-use crate::tuple::Tuple;
+use crate::stamp::Direction;
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::frame::{Frame, SHORTEST};
@@ -135,36 +133,26 @@ impl<P: Port> Generator<P> {
                 break;
             }
             self.opening.take(horizon);
-            let place = self.population.open();
+            let place = self.population.open(|id| self.sender.tuples.tuple(id));
             self.population.flows()[place.slot as usize].attempt();
-            let tuple = self.sender.tuples.tuple(place.id);
-            self.put_opening(&mut frames[opened], place, &tuple, now);
+            self.put_opening(&mut frames[opened], place, now);
             opened += 1;
         }
         self.send_front(frames, opened)
     }
 
     /// Writes the packet an opening waits for to leave: the first one, or the last of a handshake.
-    fn put_opening(&mut self, frame: &mut P::Frame, place: Place, tuple: &Tuple, now: Nanos) {
+    fn put_opening(&mut self, frame: &mut P::Frame, place: Place, now: Nanos) {
         let flow = &mut self.population.flows()[place.slot as usize];
         let sequence = flow.next_sequence(Direction::Up);
-        let ends = Sender::ends(tuple, Direction::Up, None);
         frame.set_len(SHORTEST);
-        if tuple.udp {
-            let stamp = UdpStamp {
-                trial: self.sender.trial,
-                source: self.sender.source,
-                id: place.id,
-                direction: Direction::Up,
-                sequence,
-                planned: ticks(now),
-            };
-            let hop = &self.sender.hops[usize::from(tuple.shard)];
-            template::put_udp(frame.head_mut(), hop, ends, SHORTEST as u16, stamp.pack());
+        let head = frame.head_mut();
+        if flow.is_udp() {
+            self.sender.put_first(head, place.id, flow, Direction::Up, sequence, now);
         } else {
             let confirmed = flow.state() == State::Confirmed;
             let segment = if confirmed { Segment::Ack } else { Segment::Syn };
-            self.sender.put_control(frame.head_mut(), place.id, tuple, ends, segment, sequence);
+            self.sender.put_control(head, place.id, flow, segment, sequence);
         }
         let ledger = &mut self.trials[self.phase].ledger;
         ledger.planned += 1;
@@ -201,8 +189,7 @@ impl<P: Port> Generator<P> {
                 continue;
             }
             self.retry.stuck.get_or_insert(position);
-            let tuple = self.sender.tuples.tuple(place.id);
-            self.put_opening(&mut frames[count], place, &tuple, now);
+            self.put_opening(&mut frames[count], place, now);
             self.trials[self.phase].retried += 1;
             count += 1;
         }
@@ -227,10 +214,9 @@ impl<P: Port> Generator<P> {
                 break;
             }
             let place = self.population.close();
-            let tuple = self.sender.tuples.tuple(place.id);
             let flow = &mut self.population.flows()[place.slot as usize];
             let before = flow.state();
-            let polite = before == State::Established && !tuple.udp;
+            let polite = before == State::Established && !flow.is_udp();
             flow.set_state(if polite { State::Closing } else { State::Closed });
             match before {
                 State::Established => self.established -= 1,
@@ -243,11 +229,9 @@ impl<P: Port> Generator<P> {
                 continue;
             }
             let sequence = flow.next_sequence(Direction::Up);
-            let ends = Sender::ends(&tuple, Direction::Up, None);
             let frame = &mut frames[count];
             frame.set_len(SHORTEST);
-            let head = frame.head_mut();
-            self.sender.put_control(head, place.id, &tuple, ends, Segment::Fin, sequence);
+            self.sender.put_control(frame.head_mut(), place.id, flow, Segment::Fin, sequence);
             trial.ledger.planned += 1;
             trial.ledger.control += 1;
             count += 1;

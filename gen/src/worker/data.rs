@@ -4,14 +4,12 @@
 //! ahead of the sending, so that the connection's record is in the cache by then.
 
 use super::classes::{Classes, ones};
-use super::{Generator, Sender};
+use super::{Generator, Sender, ends};
 use crate::config::{BATCH_MAX, Rate};
-use crate::flow::Flow;
 use crate::population::{Lot, Place};
 use crate::segment::Segment;
 use crate::stamp::{Direction, TcpStamp, UdpStamp, ticks, window};
-use crate::template::{self, ETHERNET, Ends};
-use crate::tuple::Tuple;
+use crate::template::{self, ETHERNET};
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::cpu;
@@ -45,11 +43,9 @@ pub(super) struct Window {
 
 /// A connection and a direction for a packet to come.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(32))]
 struct Pick {
     place: Place,
     down: bool,
-    tuple: Tuple,
 }
 
 /// Draws for the next batch, the oldest first.
@@ -101,7 +97,7 @@ impl Picks {
 }
 
 impl Pick {
-    /// Draws direction and connection; the tuple follows from it.
+    /// Draws direction and connection.
     #[inline]
     fn draw(&mut self, rng: &mut Xoshiro256PlusPlus, up_below: u64, lot: &Lot) {
         let random = rng.next_u64();
@@ -242,12 +238,12 @@ impl<P: Port> Generator<P> {
     #[inline]
     fn confirm_picks(&mut self, wanted: usize) -> Classes {
         let mut classes = Classes::default();
-        // Nearly always every connection is established, and no record need be looked at.
+        // Nearly always every connection is established, and none need be asked.
         let all = self.established == self.population.held();
         if all && self.picks.are_held(self.population.closing()) {
             let waiting = self.picks.waiting();
             for pick in &waiting[..wanted.min(waiting.len())] {
-                classes.push(pick.tuple.udp, pick.down);
+                classes.push(self.population.flow(pick.place.slot).is_udp(), pick.down);
             }
             self.picks.used += classes.len();
             return classes;
@@ -266,10 +262,10 @@ impl<P: Port> Generator<P> {
         for _ in 0..=REDRAWS {
             let pick = self.picks.waiting().first()?;
             // A draw may be older than the record it points to.
-            if self.population.find(pick.place.id) == Some(pick.place.slot)
-                && self.population.flow(pick.place.slot).is_established()
+            let flow = self.population.flow(pick.place.slot);
+            if self.population.find(pick.place.id) == Some(pick.place.slot) && flow.is_established()
             {
-                let answer = (pick.tuple.udp, pick.down);
+                let answer = (flow.is_udp(), pick.down);
                 self.picks.used += 1;
                 return Some(answer);
             }
@@ -278,7 +274,6 @@ impl<P: Port> Generator<P> {
             }
             let pick = &mut self.picks.ahead[self.picks.used];
             pick.draw(&mut self.rng, self.plan.up_below, &self.population.lot());
-            pick.tuple = self.sender.tuples.tuple(pick.place.id);
         }
         None
     }
@@ -286,23 +281,19 @@ impl<P: Port> Generator<P> {
     /// Draws for the next batch and asks for the records.
     #[inline]
     fn draw_ahead(&mut self) {
-        let Generator { population, sender, picks, plan, .. } = self;
+        let Generator { population, picks, plan, .. } = self;
         let held = population.held() > 0;
         let count = if held { plan.batch } else { 0 };
         let fresh = picks.renew(count, population.closing());
         if !held {
             return;
         }
-        // Two passes, as all of it at once is more than the registers hold.
         let (lot, up_below, mut rng) = (population.lot(), plan.up_below, self.rng.clone());
-        for pick in &mut *fresh {
+        for pick in fresh {
             pick.draw(&mut rng, up_below, &lot);
             cpu::prefetch_write(population.flow(pick.place.slot));
         }
         self.rng = rng;
-        for pick in fresh {
-            pick.tuple = sender.tuples.tuple(pick.place.id);
-        }
     }
 
     /// Writes the data packets in `group`, which are of one protocol and direction, from the draws
@@ -322,12 +313,12 @@ impl<P: Port> Generator<P> {
         let picks = &self.picks.ahead[first..];
         let flows = self.population.flows();
         for index in ones(&mut group) {
-            let Pick { place, ref tuple, .. } = picks[index];
+            let Pick { place, .. } = picks[index];
             let (frame, length, planned) = (&mut burst[index], lengths[index], planned[index]);
             let flow = &mut flows[place.slot as usize];
             let sequence = flow.next_sequence(direction);
-            let ends = data_ends::<DOWN>(tuple, flow);
-            let (hop, planned) = (&hops[usize::from(tuple.shard)], ticks(planned));
+            let ends = ends(flow, direction);
+            let (hop, planned) = (&hops[flow.shard()], ticks(planned));
             frame.set_len(usize::from(length));
             let head = frame.head_mut();
             if UDP {
@@ -341,17 +332,6 @@ impl<P: Port> Generator<P> {
             }
         }
     }
-}
-
-/// Where a data packet of an established connection comes from and goes to when it is sent: its
-/// translation has been learnt.
-#[inline]
-fn data_ends<const DOWN: bool>(tuple: &Tuple, flow: &Flow) -> Ends {
-    let inside = (tuple.subscriber, tuple.subscriber_port);
-    let (source, source_port) = if DOWN { flow.learnt() } else { inside };
-    let (destination, destination_port) = (tuple.server, tuple.server_port);
-    let up = Ends { source, destination, source_port, destination_port };
-    if DOWN { up.reversed() } else { up }
 }
 
 #[cfg(test)]

@@ -1,16 +1,13 @@
 //! What a core does with a frame that arrives: verify it, book it, answer it.
 
 use super::classes::{Classes, ones};
-use super::{Generator, SHORT, Sender};
+use super::{Generator, SHORT};
 use crate::flow::{Arrival, Flow, State};
 use crate::inspect::{Kind, Probe, Refusal, glimpse};
 use crate::segment::Segment;
-use crate::stamp::{
-    Direction, TCP_SEQUENCE_BITS, TICK_SHIFT, UDP_SEQUENCE_BITS, UdpStamp, restore, ticks,
-};
-use crate::template::{self, Ends};
+use crate::stamp::{Direction, TCP_SEQUENCE_BITS, TICK_SHIFT, UDP_SEQUENCE_BITS, restore, ticks};
 use crate::trial::Trial;
-use crate::tuple::{ConnectionId, Tuple};
+use crate::tuple::ConnectionId;
 use arrayvec::ArrayVec;
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
@@ -122,8 +119,7 @@ impl<P: Port> Generator<P> {
         let other = ones(&mut left).find(|&index| {
             let (frame, Seen { id, slot }) = (&burst[index], seen[index]);
             let Some(flow) = flows.get_mut(slot as usize) else { return true };
-            let tuple = sender.tuples.tuple(id);
-            let ends = arrival_ends::<DOWN>(&tuple, flow);
+            let ends = if DOWN { flow.inner().reversed() } else { flow.outer() };
             let (head, length) = (frame.head(), frame.len());
             let found = inspector.recognise::<UDP, DOWN>(head, length, sender.trial, id, ends, now);
             let Some((low, age)) = found else { return true };
@@ -170,8 +166,7 @@ impl<P: Port> Generator<P> {
             ledger.stray += 1;
             return false;
         };
-        let tuple = self.sender.tuples.tuple(probe.id);
-        let translated = is_as_recorded(&probe, &tuple, flow);
+        let translated = is_as_recorded(&probe, flow);
         ledger.mistranslated += u64::from(!translated);
         let (low, bits) = probe.sequence;
         let sequence = restore(flow.last_sequence(probe.direction), low, bits);
@@ -198,19 +193,12 @@ impl<P: Port> Generator<P> {
         if flow.is_established() || !translated {
             return false;
         }
-        self.answer(frame, &probe, &tuple, slot, now)
+        self.answer(frame, &probe, slot, now)
     }
 
     /// Moves a connection that is being opened or closed; returns whether an answer was written.
     #[cold]
-    fn answer(
-        &mut self,
-        frame: &mut P::Frame,
-        probe: &Probe,
-        tuple: &Tuple,
-        slot: u32,
-        now: Nanos,
-    ) -> bool {
+    fn answer(&mut self, frame: &mut P::Frame, probe: &Probe, slot: u32, now: Nanos) -> bool {
         let flow = &mut self.population.flows()[slot as usize];
         let (state, answer) = next(flow.state(), probe.kind, probe.direction);
         let trial = &mut self.trials[self.phase];
@@ -227,14 +215,12 @@ impl<P: Port> Generator<P> {
         let Some(answer) = answer else { return false };
         let back = if probe.direction == Direction::Up { Direction::Down } else { Direction::Up };
         let sequence = flow.next_sequence(back);
-        let ends = Sender::ends(tuple, back, flow.outer());
         frame.set_len(SHORTEST);
+        let head = frame.head_mut();
         match answer {
-            Answer::Udp => {
-                self.sender.put_probe(frame.head_mut(), probe, tuple, ends, sequence, now)
-            }
+            Answer::Udp => self.sender.put_first(head, probe.id, flow, back, sequence, now),
             Answer::Tcp(segment) => {
-                self.sender.put_control(frame.head_mut(), probe.id, tuple, ends, segment, sequence);
+                self.sender.put_control(head, probe.id, flow, segment, sequence);
             }
         }
         trial.ledger.planned += 1;
@@ -243,56 +229,13 @@ impl<P: Port> Generator<P> {
     }
 }
 
-impl Sender {
-    /// Writes the datagram that answers the first one of a connection.
-    fn put_probe(
-        &self,
-        head: &mut [u8; dataplane::frame::HEAD],
-        probe: &Probe,
-        tuple: &Tuple,
-        ends: Ends,
-        sequence: u32,
-        now: Nanos,
-    ) {
-        let stamp = UdpStamp {
-            trial: self.trial,
-            source: self.source,
-            id: probe.id,
-            direction: Direction::Down,
-            sequence,
-            planned: ticks(now),
-        };
-        let hop = &self.hops[usize::from(tuple.shard)];
-        template::put_udp(head, hop, ends, SHORTEST as u16, stamp.pack());
-    }
-}
-
-/// Where a data packet of an established connection comes from and goes to when it arrives.
+/// Whether the addresses and ports are those of the connection. The first packet that arrives on
+/// the Internet side teaches the translation.
 #[inline]
-fn arrival_ends<const DOWN: bool>(tuple: &Tuple, flow: &Flow) -> Ends {
-    let inside = (tuple.subscriber, tuple.subscriber_port);
-    let (source, source_port) = if DOWN { inside } else { flow.learnt() };
-    let (destination, destination_port) = (tuple.server, tuple.server_port);
-    let up = Ends { source, destination, source_port, destination_port };
-    if DOWN { up.reversed() } else { up }
-}
-
-/// Whether the outer addresses and ports are those of the connection. The first packet that
-/// arrives on the Internet side teaches the translation.
-#[inline]
-fn is_as_recorded(probe: &Probe, tuple: &Tuple, flow: &mut Flow) -> bool {
-    let ends = &probe.ends;
+fn is_as_recorded(probe: &Probe, flow: &mut Flow) -> bool {
     match probe.direction {
-        Direction::Up => {
-            let aimed = (ends.destination, ends.destination_port);
-            aimed == (tuple.server, tuple.server_port) && flow.agree(ends.source, ends.source_port)
-        }
-        Direction::Down => {
-            let aimed = (ends.destination, ends.destination_port);
-            let from = (ends.source, ends.source_port);
-            aimed == (tuple.subscriber, tuple.subscriber_port)
-                && from == (tuple.server, tuple.server_port)
-        }
+        Direction::Up => flow.agree(probe.ends),
+        Direction::Down => probe.ends == flow.inner().reversed(),
     }
 }
 
