@@ -1,10 +1,11 @@
 //! Where a packet comes from and goes to: addresses and ports just as they stand in its header.
 //!
 //! Nothing is calculated with them but checksums, which do not care for byte order (RFC 1071 §2(B)).
-//! So a connection's record keeps them in network order, and a packet costs two stores to write and
-//! two comparisons to verify.
+//! So a connection's record keeps them in network order, with the sum of the addresses, and a packet
+//! costs two stores to write and two comparisons to verify.
 
 use dataplane::frame::HEAD;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Where both addresses begin in an Ethernet frame.
 const ADDRESSES: usize = 26;
@@ -12,12 +13,17 @@ const ADDRESSES: usize = 26;
 const PORTS: usize = 34;
 
 /// The four fields that a NAT changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+#[repr(C)]
 pub struct Ends {
     /// Source address, destination address.
     pub(crate) addresses: u64,
     /// Source port, destination port.
     pub(crate) ports: u32,
+    /// Sum of the four words of the addresses, which IPv4 and the transport have in common.
+    pub(crate) sum: u32,
 }
 
 impl Ends {
@@ -25,7 +31,14 @@ impl Ends {
     pub fn new(source: (u32, u16), destination: (u32, u16)) -> Ends {
         let addresses = u64::from(source.0) << 32 | u64::from(destination.0);
         let ports = u32::from(source.1) << 16 | u32::from(destination.1);
-        Ends { addresses: addresses.to_be(), ports: ports.to_be() }
+        Ends::of(addresses.to_be(), ports.to_be())
+    }
+
+    /// Of addresses and ports in network order.
+    #[inline]
+    fn of(addresses: u64, ports: u32) -> Ends {
+        let word = |shift: u32| (addresses >> shift) as u32 & 0xffff;
+        Ends { addresses, ports, sum: word(0) + word(16) + word(32) + word(48) }
     }
 
     /// Those of a frame.
@@ -33,7 +46,7 @@ impl Ends {
     pub fn read(head: &[u8; HEAD]) -> Ends {
         let addresses = head[ADDRESSES..][..8].try_into().expect("8 bytes");
         let ports = head[PORTS..][..4].try_into().expect("4 bytes");
-        Ends { addresses: u64::from_ne_bytes(addresses), ports: u32::from_ne_bytes(ports) }
+        Ends::of(u64::from_ne_bytes(addresses), u32::from_ne_bytes(ports))
     }
 
     /// Writes them into a frame.
@@ -46,7 +59,8 @@ impl Ends {
     /// The way back.
     #[inline]
     pub fn reversed(self) -> Ends {
-        Ends { addresses: self.addresses.rotate_left(32), ports: self.ports.rotate_left(16) }
+        let (addresses, ports) = (self.addresses.rotate_left(32), self.ports.rotate_left(16));
+        Ends { addresses, ports, ..self }
     }
 
     /// Source address and port, in host order.

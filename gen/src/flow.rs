@@ -81,18 +81,16 @@ pub struct Flow {
     newest: [u32; 2],
     /// Bit i: sequence number `newest − i` has arrived.
     seen: [u32; 2],
-    /// Addresses and ports of packets that go up, between subscriber and system under test.
-    inner_addresses: u64,
+    /// Ends of packets that go up, between subscriber and system under test.
+    inner: Ends,
     /// The same between the system under test and the Internet. The source is learnt from the first
     /// packet that arrives; port 0 is none.
-    outer_addresses: u64,
-    inner_ports: u32,
-    outer_ports: u32,
+    outer: Ends,
     shard: u16,
     udp: u8,
     state: u8,
     attempts: u8,
-    spare: [u8; 11],
+    spare: [u8; 3],
 }
 
 const _: () = assert!(size_of::<Flow>() == 64);
@@ -101,13 +99,9 @@ impl Flow {
     /// A connection whose first packet is about to be sent.
     pub fn opening(tuple: &Tuple) -> Flow {
         let server = (tuple.server, tuple.server_port);
-        let inner = Ends::new((tuple.subscriber, tuple.subscriber_port), server);
-        let unknown = Ends::new((0, 0), server);
         Flow {
-            inner_addresses: inner.addresses,
-            inner_ports: inner.ports,
-            outer_addresses: unknown.addresses,
-            outer_ports: unknown.ports,
+            inner: Ends::new((tuple.subscriber, tuple.subscriber_port), server),
+            outer: Ends::new((0, 0), server),
             shard: tuple.shard,
             udp: u8::from(tuple.udp),
             state: State::Opening as u8,
@@ -118,13 +112,13 @@ impl Flow {
     /// Ends of a packet that the subscriber sends.
     #[inline]
     pub fn inner(&self) -> Ends {
-        Ends { addresses: self.inner_addresses, ports: self.inner_ports }
+        self.inner
     }
 
     /// Ends of the same packet as the Internet sees it, once learnt.
     #[inline]
     pub fn outer(&self) -> Ends {
-        Ends { addresses: self.outer_addresses, ports: self.outer_ports }
+        self.outer
     }
 
     /// Shard of the system under test that owns the subscriber.
@@ -181,13 +175,13 @@ impl Flow {
     /// port 0 never agrees.
     #[inline]
     pub fn agree(&mut self, ends: Ends) -> bool {
-        let known = self.outer();
+        let known = self.outer;
         if known.source().1 != 0 {
             return ends == known;
         }
         let learnt = ends.source().1 != 0 && ends.destination() == known.destination();
         if learnt {
-            (self.outer_addresses, self.outer_ports) = (ends.addresses, ends.ports);
+            self.outer = ends;
         }
         learnt
     }

@@ -294,10 +294,10 @@ impl Inspector {
         differs |= u64::from(found.ports ^ ends.ports);
         // Sums are over the fields as they ought to be, and over what only the frame can say.
         let life_and_check = u64::from(u32::from_ne_bytes(get(head, 22)));
-        let network = VERSION + word(DONT_FRAGMENT) + word(total) + life_and_check;
-        let network = add(ends.addresses, network);
-        let pseudo = word(u16::from(protocol)) + segment + u64::from(ends.ports);
-        let transport = add(ends.addresses, pseudo);
+        let addresses = u64::from(ends.sum);
+        let network = VERSION + word(DONT_FRAGMENT) + word(total) + life_and_check + addresses;
+        let pseudo = word(u16::from(protocol)) + segment + addresses;
+        let transport = pseudo + u64::from(ends.ports);
         let (sequence, age, mismatch, transport) = if UDP {
             let [a, b] = [42, 50].map(|at| u64::from_ne_bytes(get(head, at)));
             let length_and_check: [u8; 4] = get(head, 38);
@@ -307,7 +307,7 @@ impl Inspector {
                 UdpStamp::recognise(u64::from_be(a), u64::from_be(b), trial, self.source);
             let mismatch = mismatch | tail | datagram ^ segment;
             let length_and_check = u64::from(u32::from_ne_bytes(length_and_check));
-            let transport = add(add(a, b), add(transport, length_and_check));
+            let transport = add(add(a, b), transport + length_and_check);
             (sequence, age(now, planned, UDP_TIME_BITS), mismatch, transport)
         } else {
             let direction = if DOWN { Direction::Down } else { Direction::Up };
@@ -326,7 +326,7 @@ impl Inspector {
             let numbers_differ = u64::from_ne_bytes(get(head, 38)) ^ seq_ack;
             let mismatch = mismatch | numbers_differ | u64::from(flags_differ);
             let rest = u64::from(u32::from_ne_bytes(flags)) + u64::from(check);
-            let transport = add(add(seq_ack, stamp), add(transport, rest));
+            let transport = add(add(seq_ack, stamp), transport + rest);
             (sequence, age(now, planned, TCP_TIME_BITS), mismatch, transport)
         };
         let expected = differs | mismatch == 0

@@ -87,13 +87,12 @@ fn put<const N: usize>(head: &mut [u8; HEAD], at: usize, bytes: [u8; N]) {
 /// Writes Ethernet, IPv4 and ports; returns the sum of addresses and ports for the transport.
 #[inline]
 fn put_ip(head: &mut [u8; HEAD], hop: &Hop, ends: Ends, total: u16, protocol: u8) -> u64 {
-    let sum = VERSION + fixed_sum(protocol) + word(total);
-    let check = !fold(add(ends.addresses, sum));
+    let check = !fold(VERSION + fixed_sum(protocol) + word(total) + u64::from(ends.sum));
     put(head, 0, hop.0);
     put(head, 16, (first_word(total) | fixed(protocol)).to_ne_bytes());
     put(head, 24, check.to_ne_bytes());
     ends.write(head);
-    add(ends.addresses, u64::from(ends.ports))
+    u64::from(ends.sum) + u64::from(ends.ports)
 }
 
 /// Writes a UDP datagram with its stamp, for a buffer of `length` bytes.
@@ -104,7 +103,7 @@ pub fn put_udp(head: &mut [u8; HEAD], hop: &Hop, ends: Ends, length: u16, stamp:
     let stamp = (stamp.0.to_be(), stamp.1.to_be());
     let sum = put_ip(head, hop, ends, total, PROTOCOL_UDP);
     // The datagram's length stands in the pseudo-header and in the header.
-    let sum = add(sum, word(u16::from(PROTOCOL_UDP)) + 2 * word(datagram));
+    let sum = sum + word(u16::from(PROTOCOL_UDP)) + 2 * word(datagram);
     let check = match !fold(add(add(stamp.0, stamp.1), sum)) {
         0 => 0xffff,
         check => check,
@@ -135,7 +134,7 @@ pub fn put_tcp(
     let stamp = (stamp & 0xffff_ffff_ffff).to_be();
     let seq_ack = (u64::from(numbers.seq) << 32 | u64::from(numbers.ack)).to_be();
     let length = word(u16::from(PROTOCOL_TCP)) + word(total - IPV4 as u16);
-    let sum = add(sum, length + u64::from(flags));
+    let sum = sum + length + u64::from(flags);
     put(head, 38, seq_ack.to_ne_bytes());
     put(head, 46, flags.to_ne_bytes());
     put(head, 50, (!fold(add(add(seq_ack, stamp), sum))).to_ne_bytes());

@@ -8,6 +8,9 @@
 //! A full ring refuses frames, as a full queue of a NIC does; a sender that wants back-pressure asks
 //! for the [`Port::room`] first.
 
+mod pool;
+
+use self::pool::Pool;
 use super::{Lanes, Port, PortStats};
 use crate::burst::{BURST, Burst};
 use crate::cpu;
@@ -44,7 +47,7 @@ struct Lane<'a> {
 /// One port of an in-memory network.
 pub struct Link<'a> {
     id: u16,
-    pool: Vec<Handle<'a>>,
+    pool: Pool<'a>,
     lanes: Vec<Lane<'a>>,
     turn: usize,
     /// Frames taken from the rings whose header lines are on their way here.
@@ -74,7 +77,7 @@ impl<'a> Network<'a> {
             .enumerate()
             .map(|(id, &count)| {
                 let id = u16::try_from(id).expect("at most 65,535 ports");
-                let mut pool = Vec::with_capacity(frames);
+                let mut pool = Pool::with_capacity(frames);
                 for buffer in buffers.by_ref().take(count) {
                     buffer.owner = id;
                     pool.push(buffer);
@@ -146,7 +149,7 @@ impl<'a> Link<'a> {
         for lane in &mut self.lanes {
             let waiting = lane.returned.slots();
             if let Ok(chunk) = lane.returned.read_chunk(waiting) {
-                self.pool.extend(chunk);
+                chunk.into_iter().for_each(|frame| self.pool.push(frame));
             }
         }
     }
@@ -219,13 +222,16 @@ impl<'a> Port for Link<'a> {
         if self.pool.len() < count {
             self.collect_returned();
         }
-        let rest = self.pool.len() - self.pool.len().min(count);
-        self.stats.no_buffer += count.saturating_sub(self.pool.len()) as u64;
-        into.extend(self.pool.drain(rest..));
+        let held = into.len();
+        self.pool.take(into, count);
+        self.stats.no_buffer += (held + count - into.len()) as u64;
     }
 
     #[inline]
     fn free(&mut self, burst: &mut Burst<Handle<'a>>) {
+        if burst.iter().all(|frame| frame.owner == self.id) {
+            return self.pool.put(burst);
+        }
         for frame in burst.drain(..) {
             let home = if frame.owner == self.id {
                 None
