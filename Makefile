@@ -3,9 +3,11 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 SCENARIOS := $(wildcard scenarios/*.toml)
+FUZZ_TARGETS := frame icmp fragments ipv6 scenario config
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check process netns
+.PHONY: help setup run test check process netns fuzz $(FUZZ_TARGETS:%=fuzz-%)
 
 help: ## Show this text
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,3 +37,11 @@ process: setup ## IMIX with Krononat as a process of its own, over memif
 netns: ## curl, iperf3, dig, ping through Krononat and through nftables: the same must come out
 	@./.ci/setup netns
 	$(CARGO) test -p krononat --test netns
+
+fuzz: $(FUZZ_TARGETS:%=fuzz-%) ## Every fuzz target for SECONDS each, 60 if not given (see fuzz/README.md)
+
+$(FUZZ_TARGETS:%=fuzz-%): fuzz-%:
+	@./.ci/setup fuzz
+	@mkdir -p fuzz/corpus/$*
+	$(CARGO) +nightly fuzz run $* fuzz/corpus/$* $(wildcard fuzz/seeds/$*) $(if $(filter scenario,$*),scenarios) -- \
+	  -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1

@@ -205,7 +205,15 @@ impl Config {
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
         let text = std::fs::read_to_string(file)
             .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
-        let config: Config = toml::from_str(&text).map_err(|error| {
+        Config::parse(&text, file)
+    }
+
+    /// Reads and checks the text of `file`, which is named in messages.
+    ///
+    /// # Errors
+    /// When it is no configuration, or asks for what cannot be.
+    pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
             let content = text.lines().nth(line - 1).unwrap_or_default().trim();
