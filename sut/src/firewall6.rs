@@ -40,7 +40,7 @@ use dataplane::identity::Identity;
 use dataplane::wire::ipv6::Piece;
 use dataplane::wire::{Datagram6, Transport6, icmp6, parse6, quote6};
 use flow::{Ends, Flow};
-use fragments::{Fragments, Whole};
+use fragments::{Fragments, LIFE_NS, Whole};
 use inside::Inside;
 use ipnet::Ipv6Net;
 use std::net::Ipv6Addr;
@@ -147,7 +147,7 @@ impl Firewall6 {
         let inside = Inside::new(inside).map_err(NotMade::TooManyPrefixes)?;
         let connections = Connections6::new(connections_max, deadlines, seed)
             .map_err(|source| NotMade::Memory { connections: connections_max, source })?;
-        Ok(Firewall6 { inside, own, connections, fragments: Fragments::new() })
+        Ok(Firewall6 { inside, own, connections, fragments: Fragments::new(LIFE_NS) })
     }
 
     /// The core's connections.
@@ -328,7 +328,7 @@ impl Firewall6 {
                 self.pass(direction, &flow, hash, segment, now).inspect(|()| {
                     if let Some(First { of, len }) = first {
                         let hash = self.connections.hash(&of.words());
-                        self.fragments.note(of, hash, len, now);
+                        self.fragments.put(hash.tag.into(), of, len, now);
                     }
                 })
             }
@@ -340,7 +340,7 @@ impl Firewall6 {
                 }
             }
             Task::Later { of, hash, offset, error } => {
-                match self.fragments.first_len(&of, hash, now) {
+                match self.fragments.get(hash.tag.into(), &of, now) {
                     Some(len) if error || offset >= len => Ok(()),
                     Some(_) => Err(Refusal::FragmentOverlap),
                     None if error => Err(Refusal::UnknownError),

@@ -18,6 +18,7 @@ pub mod life;
 mod local;
 pub mod pipeline;
 pub mod ports;
+mod recent;
 pub mod report;
 pub mod server;
 pub mod shard;

@@ -7,9 +7,8 @@
 //! datagram. Nothing is reassembled, and nothing is held: a later fragment that comes before its
 //! first one is dropped, which departs from REQ-14a.
 //!
-//! Memory and time are bounded: sets of four datagrams, of which the oldest makes room, each known
-//! for two seconds from its first fragment on. The sets are chosen by a keyed hash, so that no
-//! stranger can choose whom to evict.
+//! Memory and time are bounded ([`crate::recent`]): a datagram is known for two seconds from its
+//! first fragment on.
 //!
 //! Outbound datagrams get an identification of the core's own: subscribers behind one address know
 //! nothing of each other's, and two datagrams of one number would be reassembled into each other
@@ -24,7 +23,8 @@
 mod tests;
 
 use super::End;
-use crate::timer::{TICK_NS, Tick};
+use crate::recent::Recent;
+use crate::timer::Tick;
 use crate::verdict::Refusal;
 use dataplane::wire::checksum::Delta;
 use dataplane::wire::ipv4::{self, Ipv4};
@@ -33,11 +33,8 @@ use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use zerocopy::FromBytes;
 
-/// Datagrams of a set, and sets: 1,024 datagrams under way at once.
-const WAYS: usize = 4;
-const SETS: usize = 256;
-/// Two seconds, and the tick under way.
-const LIFE_TICKS: u16 = (2_000_000_000 / TICK_NS) as u16 + 1;
+/// How long a datagram is known.
+const LIFE_NS: u64 = 2_000_000_000;
 /// Most bytes of a datagram, header and payload (RFC 791 §3.1).
 const DATAGRAM_MAX: usize = 65_535;
 
@@ -90,22 +87,12 @@ pub(crate) struct Translation {
     id: u16,
 }
 
-/// A datagram whose first fragment has passed.
-#[derive(Clone, Copy)]
-struct Entry {
-    of: DatagramId,
-    translation: Translation,
-    expiry: u16,
-}
-
 /// The datagrams of one core of which fragments are under way.
 pub(crate) struct Fragments {
-    sets: Box<[[Option<Entry>; WAYS]]>,
+    passed: Recent<DatagramId, Translation>,
     secret: [u64; 2],
     /// Identification of the next outbound datagram.
     next_id: u16,
-    /// The set that is swept next.
-    cursor: usize,
 }
 
 impl Fragments {
@@ -113,10 +100,9 @@ impl Fragments {
     pub(crate) fn new(seed: u64) -> Fragments {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         Fragments {
-            sets: vec![[None; WAYS]; SETS].into_boxed_slice(),
+            passed: Recent::new(LIFE_NS),
             secret: [random.next_u64(), random.next_u64()],
             next_id: random.next_u64() as u16,
-            cursor: 0,
         }
     }
 
@@ -129,58 +115,42 @@ impl Fragments {
         new: Endpoint,
         now: Tick,
     ) -> Translation {
-        let set = &mut self.sets[place(&self.secret, &of)];
-        let known = set.iter().position(|entry| entry.is_some_and(|entry| entry.is_of(&of, now)));
-        if let Some(Entry { translation, .. }) = known.and_then(|way| set[way])
-            && (translation.end, translation.new) == (end, new)
+        if let Some(known) = self.follow(of, now)
+            && (known.end, known.new) == (end, new)
         {
-            return translation;
+            return known;
         }
-        // The newest is in front, and the last one makes room.
-        set[..=known.unwrap_or(WAYS - 1)].rotate_right(1);
         let id = match end {
             End::Source => self.next_id,
             End::Destination => of.id,
         };
         self.next_id = self.next_id.wrapping_add(u16::from(end == End::Source));
         let translation = Translation { end, new, id };
-        set[0] = Some(Entry { of, translation, expiry: now.0.wrapping_add(LIFE_TICKS) });
+        self.passed.put(self.hash(&of), of, translation, now);
         translation
     }
 
     /// What a later fragment becomes; `None` when no first one is remembered.
     pub(crate) fn follow(&self, of: DatagramId, now: Tick) -> Option<Translation> {
-        let set = &self.sets[place(&self.secret, &of)];
-        let entry = set.iter().flatten().find(|entry| entry.is_of(&of, now))?;
-        Some(entry.translation)
+        self.passed.get(self.hash(&of), &of, now)
     }
 
-    /// Forgets what is over in the next set. A round must be done within two hours: then a 16-bit
-    /// deadline would look as if it were still to come.
+    /// Forgets some of what is over.
     pub(crate) fn sweep(&mut self, now: Tick) {
-        for entry in &mut self.sets[self.cursor] {
-            *entry = entry.filter(|entry| !now.is_past(entry.expiry));
-        }
-        self.cursor = (self.cursor + 1) % SETS;
+        self.passed.sweep(now);
     }
-}
 
-impl Entry {
-    fn is_of(&self, datagram: &DatagramId, now: Tick) -> bool {
-        self.of == *datagram && !now.is_past(self.expiry)
+    /// Two folded multiplications; the secret factors keep a sender from choosing the set.
+    fn hash(&self, of: &DatagramId) -> u64 {
+        let [one, two] = self.secret;
+        let addresses = u64::from(of.source) << 32 | u64::from(of.destination);
+        let rest = u64::from(of.id) << 8 | u64::from(of.protocol);
+        let fold = |a: u64, b: u64| {
+            let wide = u128::from(a) * u128::from(b);
+            wide as u64 ^ (wide >> 64) as u64
+        };
+        fold(fold(addresses ^ one, (rest ^ two) | 1 << 63) ^ two, one | 1)
     }
-}
-
-/// Two folded multiplications; the secret factors keep a sender from choosing the set.
-fn place(secret: &[u64; 2], datagram: &DatagramId) -> usize {
-    let addresses = u64::from(datagram.source) << 32 | u64::from(datagram.destination);
-    let rest = u64::from(datagram.id) << 8 | u64::from(datagram.protocol);
-    let fold = |a: u64, b: u64| {
-        let wide = u128::from(a) * u128::from(b);
-        wide as u64 ^ (wide >> 64) as u64
-    };
-    let mixed = fold(addresses ^ secret[0], (rest ^ secret[1]) | 1 << 63);
-    (fold(mixed ^ secret[1], secret[0] | 1) % SETS as u64) as usize
 }
 
 /// Rewrites a later fragment, and lets a router's worth of time to live pass, which is above zero.
