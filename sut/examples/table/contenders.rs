@@ -43,16 +43,18 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// Tables for `entries` keys, those of krono at load `load`.
-    pub(crate) fn new(entries: u32, load: f64) -> io::Result<Field> {
+    /// Tables for `entries` keys, those of krono at load `load`, or `rte_hash` alone.
+    pub(crate) fn new(entries: u32, load: Option<f64>) -> io::Result<Field> {
         let mut field = Field { contenders: Vec::new(), huge: Vec::new(), missing: Vec::new() };
         let count = entries as usize;
         match start_dpdk() {
             Ok(()) => field.admit(|| Rte::new(entries))?,
             Err(reason) => field.missing.push(format!("{RTE}: not measured, {reason}")),
         }
-        field.admit(|| Flow::new(count, load))?;
-        field.admit(|| Cuckoo::new(count, load))?;
+        if let Some(load) = load {
+            field.admit(|| Flow::new(count, load))?;
+            field.admit(|| Cuckoo::new(count, load))?;
+        }
         Ok(field)
     }
 
@@ -84,9 +86,15 @@ fn start_dpdk() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Load above which `rte_hash` gets twice the slots: it may refuse keys from about 0.95 on.
+const RTE_LOAD_MAX: f64 = 0.9;
+
 impl Rte {
     fn new(entries: u32) -> io::Result<Rte> {
-        RteHash::new(entries).map(Rte).map_err(io::Error::other)
+        let slots = entries.next_power_of_two();
+        let full = f64::from(entries) > RTE_LOAD_MAX * f64::from(slots);
+        let room = if full { slots + 1 } else { entries };
+        RteHash::new(room).map(Rte).map_err(io::Error::other)
     }
 }
 

@@ -1,7 +1,8 @@
 //! How the flow table compares with DPDK's `rte_hash`, with Cuckoo++ and with what the machine's
 //! memory allows, on one core.
 //!
-//! `cargo run --release -p krononat --example table -- [--entries N] [--rounds N]`
+//! `cargo run --release -p krononat --example table -- [--entries N] [--rounds N]
+//! [--json]`
 //!
 //! All tables are filled with the same random 16-byte keys, in turns of a slice each, and then
 //! looked up in rounds: a fresh sample of keys, chosen without regard to the order of insertion (in
@@ -13,7 +14,8 @@
 //! A lookup in the flow table is the whole of it: hash, bucket, and the comparison with the record's
 //! key, which is in an array outside. The others have keys in their own memory. All memory is
 //! touched before and asked to be on 2 MiB pages; how much of each table is, is printed. The machine's
-//! limit is the rate of random loads of a line from an array as large as the smallest table.
+//! limit is the rate of random loads of a line from an array as large as the smallest table, or of
+//! 1 GiB if that is less.
 
 mod contenders;
 mod keys;
@@ -45,7 +47,16 @@ struct Args {
     /// Load of the flow table and of Cuckoo++.
     #[arg(long, default_value_t = LOAD)]
     load: f64,
+    /// Measures `rte_hash` alone, as what a NAT with as many connections is held against.
+    #[arg(long)]
+    only_rte_hash: bool,
+    /// One JSON object for each table, with the figures of every round, instead of text.
+    #[arg(long)]
+    json: bool,
 }
+
+/// Largest array that stands for the machine's memory.
+const LIMIT_BYTES_MAX: usize = 1 << 30;
 
 /// Turns in which the tables are filled.
 const TURNS: u32 = 64;
@@ -57,18 +68,22 @@ fn seconds(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// Fills all, a slice each in turns: millions of inserts a second.
-fn fill(contenders: &mut [Box<dyn Contender>], entries: u32) -> Vec<f64> {
+/// Fills all, a slice each in turns: millions of inserts a second, in each turn and over all.
+fn fill(contenders: &mut [Box<dyn Contender>], entries: u32, report: &mut Report) {
     let mut taken = vec![0.0; contenders.len()];
     let slice = entries.div_ceil(TURNS);
     for first in (0..entries).step_by(slice as usize) {
         let end = entries.min(first.saturating_add(slice));
         let keys: Vec<Words> = (first..end).map(|id| keys::key(u64::from(id))).collect();
-        for (contender, taken) in contenders.iter_mut().zip(&mut taken) {
-            *taken += seconds(|| contender.insert(&keys, first));
+        for (at, (contender, taken)) in contenders.iter_mut().zip(&mut taken).enumerate() {
+            let turn = seconds(|| contender.insert(&keys, first));
+            report.add(at, Column::InsertTurn, keys.len() as f64 / turn / 1e6);
+            *taken += turn;
         }
     }
-    taken.iter().map(|taken| f64::from(entries) / taken / 1e6).collect()
+    for (at, taken) in taken.into_iter().enumerate() {
+        report.add(at, Column::Insert, f64::from(entries) / taken / 1e6);
+    }
 }
 
 /// One round: each contender looks up the same present and the same absent keys.
@@ -99,17 +114,26 @@ fn round(
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let Field { mut contenders, huge, missing } = Field::new(args.entries, args.load)?;
+    let load = (!args.only_rte_hash).then_some(args.load);
+    let Field { mut contenders, huge, missing } = Field::new(args.entries, load)?;
     let bytes = contenders.iter().map(|contender| contender.bytes()).min().unwrap_or(0);
+    let bytes = bytes.min(LIMIT_BYTES_MAX);
     let limit = Limit::new(bytes)?;
     let mut report = Report::new(contenders.len());
-    for (at, mops) in fill(&mut contenders, args.entries).into_iter().enumerate() {
-        report.add(at, Column::Insert, mops);
-    }
+    fill(&mut contenders, args.entries, &mut report);
     for number in 0..args.rounds {
         round(number, &args, &mut contenders, &limit, &mut report);
     }
-    print!("{}", report.text(&contenders, &huge, args.entries, bytes));
+    if args.json {
+        print!("{}", report.json(&contenders, &huge, args.entries, bytes));
+        for reason in missing {
+            println!("{}", serde_json::json!({ "missing": reason }));
+        }
+        return Ok(());
+    }
+    if !contenders.is_empty() {
+        print!("{}", report.text(&contenders, &huge, args.entries, bytes));
+    }
     for reason in missing {
         println!("{reason}");
     }

@@ -1,6 +1,7 @@
 //! Medians over the rounds, and of the ratios within each.
 
 use super::contenders::Contender;
+use serde_json::json;
 use std::fmt::Write;
 
 /// What is measured of each table, in millions of operations a second.
@@ -8,12 +9,15 @@ use std::fmt::Write;
 pub(crate) enum Column {
     Positive,
     Negative,
+    /// Of all keys together.
     Insert,
+    /// Of the keys of one turn.
+    InsertTurn,
 }
 
 /// Figures by round: of each contender, and the machine's.
 pub(crate) struct Report {
-    figures: Vec<[Vec<f64>; 3]>,
+    figures: Vec<[Vec<f64>; 4]>,
     limit: Vec<f64>,
 }
 
@@ -28,6 +32,35 @@ impl Report {
 
     pub(crate) fn add_limit(&mut self, mops: f64) {
         self.limit.push(mops);
+    }
+
+    /// A line for each contender with the figures of every round, and one for the machine.
+    pub(crate) fn json(
+        &self,
+        contenders: &[Box<dyn Contender>],
+        huge: &[Option<f64>],
+        entries: u32,
+        bytes: usize,
+    ) -> String {
+        let mut text = String::new();
+        for ((contender, figures), huge) in contenders.iter().zip(&self.figures).zip(huge) {
+            let [positive, negative, insert, insert_turns] = figures;
+            let line = json!({
+                "table": contender.name(),
+                "entries": entries,
+                "load": f64::from(entries) / contender.slots() as f64,
+                "bytes": contender.bytes(),
+                "huge_percent": huge,
+                "positive_mops": positive,
+                "negative_mops": negative,
+                "insert_mops": insert.first(),
+                "insert_turns_mops": insert_turns,
+            });
+            writeln!(text, "{line}").unwrap();
+        }
+        let machine = json!({"machine": {"lines_mops": self.limit, "bytes": bytes}});
+        writeln!(text, "{machine}").unwrap();
+        text
     }
 
     /// Two tables: the rates, and each one's ratios to the first contender and to the limit.
