@@ -15,7 +15,7 @@ use dataplane::cpu;
 use dataplane::frame::Arena;
 use dataplane::port::Port;
 use dataplane::port::link::{DEPTH, Link, frames_per_lane, pair};
-use dataplane::run::Load;
+use dataplane::run::{Load, STEPS_PER_TURN};
 use dataplane::worker::Worker;
 use krononat::config::Timers;
 use krononat::worker::{self, Counters, Krononat};
@@ -25,14 +25,11 @@ use serde_json::json;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Steps between two turns of housekeeping, as in `dataplane::run`.
-const STEPS_PER_TURN: usize = 256;
-
 /// What a step of 32 packets is taken to last where time goes on by steps.
 const STEP_NS: u64 = 1_500;
 
 /// Steps with packets of connections that stand.
-const HELD_STEPS: usize = 16 * STEPS_PER_TURN;
+const HELD_STEPS: u32 = 16 * STEPS_PER_TURN;
 
 /// A pause of the whole core after which every bucket is due for a look.
 const PAUSE: Nanos = Nanos(2_000_000_000);
@@ -64,7 +61,7 @@ struct Bench<'a> {
     feeder: Link<'a>,
     counters: Arc<Counters>,
     now: Nanos,
-    steps: usize,
+    steps: u32,
     times: Times,
 }
 
