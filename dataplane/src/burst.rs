@@ -29,6 +29,13 @@ impl Group {
         self.0 |= u32::from(member) << index;
     }
 
+    /// Its packets that are not in `other`.
+    #[inline]
+    #[must_use]
+    pub fn without(self, other: Group) -> Group {
+        Group(self.0 & !other.0)
+    }
+
     /// Whether it has no packets.
     #[inline]
     pub fn is_empty(self) -> bool {
@@ -79,6 +86,12 @@ mod tests {
         group.remove(8);
         assert_eq!(group.into_iter().collect::<Vec<_>>(), [0, 7, 31]);
         assert_eq!(Group::default().into_iter().next(), None);
+        assert_eq!(Group::first(9).without(group), {
+            let mut rest = Group::first(7);
+            rest.insert_if(8, true);
+            rest.remove(0);
+            rest
+        });
         assert_eq!(Group::first(3).into_iter().collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(Group::first(BURST).into_iter().count(), BURST);
     }

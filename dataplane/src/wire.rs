@@ -25,4 +25,4 @@ pub mod udp;
 pub use endpoint::{ENDPOINT_BITS, Endpoint};
 pub use parse::{Datagram, Fragment, Malformed, Parsed, Transport, parse};
 pub use parse6::{Datagram6, Malformed6, Quote6, Transport6, parse6, quote6};
-pub use plain::{Plain, TRANSPORT_AT, is_plain};
+pub use plain::{Plain, TRANSPORT_AT, flaws, is_plain};

@@ -15,12 +15,12 @@ use crate::stamp::{
     UDP_SEQUENCE_BITS, UDP_TIME_BITS, UdpStamp, age, is_from, read_window, segment_direction,
     segment_id,
 };
-use crate::sum::{add, is_intact};
+use crate::sum::add;
 use crate::template::{CONTROL_TOTAL, ETHERNET, IPV4, PROTOCOL_TCP, PROTOCOL_UDP, TTL_MASK};
 use crate::template::{DONT_FRAGMENT, VERSION, first_word, fixed, word};
 use crate::tuple::ConnectionId;
 use dataplane::frame::{HEAD, SHORTEST};
-use dataplane::wire::checksum::fold;
+use dataplane::wire::checksum::{fold, is_intact};
 
 /// Why a frame is not one of this trial's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,7 +31,9 @@ impl Life {
     ) -> Life {
         let state = self.state.after(direction, segment);
         let prolonged = (state != self.state) | state.prolonged_by(direction);
-        let expiry = if prolonged { deadlines.after(now, state) } else { self.expiry };
+        // Selected by arithmetic: UDP and TCP differ here, and come at random.
+        let kept = u16::from(!prolonged).wrapping_neg();
+        let expiry = self.expiry & kept | deadlines.after(now, state) & !kept;
         Life { state, expiry }
     }
 

@@ -36,7 +36,7 @@ use arrayvec::ArrayVec;
 use dataplane::burst::{BURST, Burst, Group};
 use dataplane::clock::Nanos;
 use dataplane::frame::{Frame, HEAD};
-use dataplane::identity::Identity;
+use dataplane::identity::{Identity, Mac};
 use dataplane::wire::{self, Endpoint, Plain, ethernet};
 
 /// One core's connection tracking NAT.
@@ -47,9 +47,35 @@ pub struct Pipeline {
     connections: Connections,
     firewall6: Option<Firewall6>,
     fragments: Fragments,
+    station: Own,
     /// Also takes frames that are addressed to other stations.
     promiscuous: bool,
     counts: Counts,
+}
+
+/// The stations whose frames a core takes: its own address, or any.
+#[derive(Clone, Copy)]
+struct Own {
+    address: u64,
+    mask: u64,
+}
+
+impl Own {
+    fn only(mac: Mac) -> Own {
+        let of = |[a, b, c, d, e, f]: [u8; 6]| u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+        Own { address: of(mac.0), mask: of([0xff; 6]) }
+    }
+
+    fn any() -> Own {
+        Own { address: 0, mask: 0 }
+    }
+
+    /// Zero if the frame is taken.
+    #[inline]
+    fn differs(self, head: &[u8; HEAD]) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = *head;
+        (u64::from_ne_bytes([a, b, c, d, e, f, g, h]) ^ self.address) & self.mask
+    }
 }
 
 /// What became of all packets so far.
@@ -67,17 +93,6 @@ impl Default for Counts {
     fn default() -> Counts {
         Counts { forwarded: 0, answered: 0, dropped: [0; Drop::COUNT] }
     }
-}
-
-/// Where a packet goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// From a subscriber to the Internet.
-    Outbound,
-    /// From the Internet to an external address.
-    Inbound,
-    /// Neither, or not plain.
-    Other,
 }
 
 /// The packets of a burst by their way, and where the state of each is.
@@ -102,6 +117,7 @@ impl Pipeline {
             connections,
             firewall6: None,
             fragments: Fragments::new(seed),
+            station: Own::only(identity.mac),
             promiscuous: false,
             counts: Counts::default(),
         }
@@ -116,7 +132,7 @@ impl Pipeline {
     /// The same core, which takes every frame whatever station it is addressed to.
     #[must_use]
     pub fn promiscuous(self) -> Pipeline {
-        Pipeline { promiscuous: true, ..self }
+        Pipeline { station: Own::any(), promiscuous: true, ..self }
     }
 
     /// What became of all packets so far.
@@ -154,18 +170,20 @@ impl Pipeline {
             hashes: [Hash::NONE; BURST],
             slots: [Slot(0); BURST],
         };
+        for (index, frame) in burst.iter().enumerate() {
+            let (outbound, inbound) = self.classify(frame.head(), frame.len());
+            paths.outbound.insert_if(index, outbound);
+            paths.inbound.insert_if(index, inbound);
+        }
+        let rest = Group::first(burst.len()).without(paths.outbound).without(paths.inbound);
         let mut ipv6 = Group::default();
-        for (index, frame) in burst.iter_mut().enumerate() {
-            let way = self.classify(frame.head(), frame.len());
-            paths.outbound.insert_if(index, way == Way::Outbound);
-            paths.inbound.insert_if(index, way == Way::Inbound);
-            if way == Way::Other {
-                let six = self.firewall6.is_some()
-                    & (frame.head()[12..14] == ethernet::IPV6.to_be_bytes());
-                ipv6.insert_if(index, six);
-                if !six {
-                    verdicts[index] = self.other(frame.bytes_mut(), now);
-                }
+        for index in rest {
+            let frame = &mut burst[index];
+            let six =
+                self.firewall6.is_some() & (frame.head()[12..14] == ethernet::IPV6.to_be_bytes());
+            ipv6.insert_if(index, six);
+            if !six {
+                verdicts[index] = self.other(frame.bytes_mut(), now);
             }
         }
         if let Some(firewall6) = self.firewall6.as_mut().filter(|_| !ipv6.is_empty()) {
@@ -189,28 +207,20 @@ impl Pipeline {
         self.fragments.sweep(now);
     }
 
-    /// The way of a packet. A subscriber's packet to an external address is outbound: the network
-    /// routes it back, and it comes in as any other (hairpinning, RFC 4787 REQ-9).
+    /// Whether a packet goes from a subscriber to the Internet, and whether from the Internet to an
+    /// external address: neither, if it is not plain or not for this core to forward. A subscriber's
+    /// packet to an external address is outbound: the network routes it back, and it comes in as any
+    /// other (hairpinning, RFC 4787 REQ-9).
     #[inline]
-    fn classify(&self, head: &[u8; HEAD], len: usize) -> Way {
+    fn classify(&self, head: &[u8; HEAD], len: usize) -> (bool, bool) {
         let packet = Plain::read(head);
         let destination = packet.destination.address();
+        let own = destination == u32::from(self.identity.ip);
+        let flaws = wire::flaws(head, len) | u64::from(own) | u64::from(packet.ttl <= 1);
+        let forward = flaws | self.station.differs(head) == 0;
         let outbound = self.shard.is_subscriber(packet.source.address());
         let inbound = self.shard.external_index(destination).is_some();
-        let mine = self.is_mine(head) & (destination != u32::from(self.identity.ip));
-        if !(mine & (packet.ttl > 1) & (outbound | inbound) && wire::is_plain(head, len)) {
-            return Way::Other;
-        }
-        if outbound { Way::Outbound } else { Way::Inbound }
-    }
-
-    /// Addressed to this core alone.
-    #[inline]
-    fn is_mine(&self, head: &[u8; HEAD]) -> bool {
-        let [a, b, c, d, e, f, ..] = *head;
-        let [g, h, i, j, k, l] = self.identity.mac.0;
-        let station = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
-        (station == u64::from_ne_bytes([g, h, i, j, k, l, 0, 0])) | self.promiscuous
+        (forward & outbound, forward & inbound & !outbound)
     }
 
     /// The few connections that live in their secondary bucket get a pass of their own: a miss that

@@ -54,6 +54,18 @@ pub fn fold(sum: u64) -> u16 {
     (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
+/// Whether a sum that includes its checksum says that the bytes are intact: whether it is a multiple
+/// of 65,535. It must not be zero, which a sum of bytes that are not all zero never is.
+///
+/// Multiplication by the inverse modulo 2⁶⁴ takes multiples, and only them, to their quotients
+/// (Granlund and Montgomery, 1994). Written as a remainder it is compiled to twice the instructions.
+#[inline]
+pub fn is_intact(sum: u64) -> bool {
+    const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+    const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
+    sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
+}
+
 /// Checksum that belongs into an IPv4 header of 20 to 60 bytes, whatever is in its place now.
 ///
 /// # Panics
@@ -150,7 +162,10 @@ impl Delta {
     #[must_use]
     pub fn apply_either(self, check: u16, udp: bool) -> u16 {
         let changed = self.apply(check);
-        if (check == 0) | (changed == 0) && udp { self.apply_udp(check) } else { changed }
+        // All ones where UDP's rules apply.
+        let none = u16::from((check == 0) & udp).wrapping_neg();
+        let zero = u16::from((changed == 0) & udp).wrapping_neg();
+        (changed | zero) & !none
     }
 }
 
