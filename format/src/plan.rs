@@ -255,6 +255,8 @@ pub enum Until {
     Held(u64),
     /// After this many nanoseconds.
     For(u64),
+    /// When each connection held has been sent one packet from the Internet.
+    Validated,
 }
 
 /// An impaired network between SUT and generator, to test the harness itself. Which frames are hit

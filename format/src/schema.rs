@@ -134,6 +134,7 @@ fn value_text(schema: &Value) -> String {
     match kind {
         Some("string") => "text",
         Some("integer") => "whole number",
+        Some("boolean") => "true or false",
         Some("number") => "number",
         Some("array") => "list",
         Some("object") => "table",

@@ -180,6 +180,21 @@ fn wrong_values_are_told_what_was_expected() {
         ("for = \"10s\"", "at = \"3s\"\nfor = \"10s\"", "fault injection into servers is not"),
         ("for = \"10s\"", "", "imix.toml:25: phase.steady.for: missing"),
         (
+            "for = \"10s\"",
+            "validate = true\nfor = \"10s\"",
+            "imix.toml:30: phase.steady.for: a phase that validates ends by itself",
+        ),
+        (
+            "rate = \"max\"",
+            "validate = true",
+            "imix.toml:29: phase.steady.for: a phase that validates ends by itself",
+        ),
+        (
+            "rate = \"max\"\nopen = \"0/s\"\nfor = \"10s\"",
+            "validate = true",
+            "imix.toml:25: phase.steady.rate: no packets to validate with",
+        ),
+        (
             "name = \"fill\"\nopen = \"1M/s\"",
             "name = \"fill\"\nfor = \"1s\"",
             "imix.toml:27: phase.steady.rate: no connection is held",

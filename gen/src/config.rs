@@ -134,6 +134,8 @@ pub enum Until {
     Held(u32),
     /// So many nanoseconds have passed since the common start.
     For(u64),
+    /// Each connection held has been sent one packet down.
+    Validated,
 }
 
 /// A configuration that cannot be run: which key, which value, and what is expected.
@@ -256,6 +258,12 @@ impl Phase {
         require(rate(self.close_per_s), key("close_per_s"), self.close_per_s, expected)?;
         if let Rate::Pps(pps) = self.rate {
             require(rate(pps), key("rate"), pps, expected)?;
+        }
+        if self.until == Until::Validated {
+            let moves = self.open_per_s + self.close_per_s;
+            require(moves == 0.0, key("open_per_s"), moves, "0 while connections are validated")?;
+            let rate = format!("{:?}", self.rate);
+            require(self.rate != Rate::None, key("rate"), rate, "a rate at which to validate")?;
         }
         if let Until::Held(held) = self.until {
             let expected = "at most the connections of every core";

@@ -12,6 +12,7 @@ mod churn;
 mod classes;
 mod data;
 mod receive;
+mod validate;
 
 use crate::config::{Config, CoreConfig, Phase, Rate, Until};
 use crate::control::{Control, Field, Order, Progress};
@@ -36,6 +37,7 @@ use dataplane::run::Load;
 use dataplane::worker::{Busy, Next, ServerId, Worker};
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Time between two publications of latency quantiles, which cost a pass over the histogram.
@@ -66,6 +68,8 @@ pub struct Generator<P: Port> {
     mix: Mix,
     picks: Picks,
     window: Window,
+    /// Positions of connections that this phase is still to validate.
+    unvalidated: Range<u64>,
     retry: Retry,
     lingering: Ages,
     opening: Pacer,
@@ -197,6 +201,7 @@ impl<P: Port> Generator<P> {
             mix,
             picks: Picks::default(),
             window: Window::default(),
+            unvalidated: 0..0,
             retry: Retry::new(Nanos(config.retry_ns), config.attempts),
             lingering: Ages::new(Nanos(config.linger_ns)),
             opening: idle.clone(),
@@ -245,7 +250,8 @@ impl<P: Port> Generator<P> {
     }
 
     fn begin(&mut self, phase: usize, start: Nanos, load: &Load) {
-        let Phase { open_per_s, close_per_s, rate, .. } = self.plan.phases[phase];
+        let Phase { open_per_s, close_per_s, rate, until, .. } = self.plan.phases[phase];
+        self.unvalidated = self.to_validate(until);
         self.opening = Pacer::new(start, open_per_s, self.rng.next_u64());
         self.closing = Pacer::new(start, close_per_s, self.rng.next_u64());
         let pps = if let Rate::Pps(pps) = rate { pps } else { 0.0 };
@@ -390,7 +396,7 @@ impl<P: Port> Worker for Generator<P> {
             trial.load = load.since(&trial.load_before);
             // An end of sending in case the phase is interrupted.
             trial.stop = now;
-            if self.is_filled() {
+            if self.is_filled() || self.is_validated() {
                 self.drain(now);
             }
         }

@@ -152,6 +152,7 @@ fn phases(plan: &Plan, demand: &Demand) -> Table {
             match phase.until {
                 Until::Held(count) => format!("at {} held", figure::count(count)),
                 Until::For(_) => "by time".to_owned(),
+                Until::Validated => "with the last".to_owned(),
             },
             seconds(asked.seconds),
             figure::count(asked.held_after.round() as u64),

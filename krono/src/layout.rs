@@ -193,6 +193,7 @@ impl<'a> Layout<'a> {
             until: match phase.until {
                 Until::Held(count) => kronogen::config::Until::Held(self.held_per_core(count)),
                 Until::For(ns) => kronogen::config::Until::For(ns),
+                Until::Validated => kronogen::config::Until::Validated,
             },
         }
     }

@@ -54,6 +54,10 @@ impl Demand {
                     ((count as f64 - held) / growth, count as f64)
                 }
                 Until::Held(_) => (0.0, held),
+                Until::Validated => match phase.rate {
+                    Rate::Pps(pps) => (held / pps, held),
+                    Rate::Max | Rate::None => (0.0, held),
+                },
             };
             closed += phase.close_per_s * remembered_s(seconds, timers, udp_share);
             held_peak = held_peak.max(held).max(held_after);

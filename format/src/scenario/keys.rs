@@ -266,6 +266,10 @@ pub struct PhaseKeys {
     /// Connections held at which a filling phase ends. Default: `traffic.connections`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// Sends one packet from the Internet over each connection held, in the order they were opened,
+    /// and ends with the last: whatever the SUT has forgotten is lost (RFC 9693's validation).
+    #[serde(default)]
+    pub validate: bool,
     /// Not available in this version: instant of `inject`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Duration>,

@@ -240,6 +240,25 @@ impl Check<'_> {
             (Some(rate), None) => rate.pps(traffic.mean_frame_bytes).map_or(Rate::Max, Rate::Pps),
         };
         let (open_per_s, close_per_s) = (phase.open.0, phase.close.0);
+        if phase.validate {
+            let others = [
+                ("for", phase.duration.is_some()),
+                ("count", phase.count.is_some()),
+                ("open", open_per_s > 0.0),
+                ("close", close_per_s > 0.0),
+            ];
+            if let Some((key, _)) = others.into_iter().find(|(_, given)| *given) {
+                let problem =
+                    "a phase that validates ends by itself, and nothing else happens in it";
+                return Err(refuse(key, problem).remedy("Put it into a phase of its own."));
+            }
+            if rate == Rate::None || rate == Rate::Pps(0.0) {
+                let error = refuse("rate", "no packets to validate with");
+                return Err(error.remedy("Say how fast, such as rate = \"max\"."));
+            }
+            let name = phase.name.clone();
+            return Ok(PhasePlan { name, open_per_s, close_per_s, rate, until: Until::Validated });
+        }
         let until = match (phase.duration, phase.count) {
             (Some(duration), None) if duration.0 > 0 => Until::For(duration.0),
             (Some(_), None) => return Err(refuse("for", "0s").expected("a time above 0")),

@@ -95,7 +95,7 @@ impl<P: Port> Generator<P> {
     fn bounds(&self) -> (u32, u32) {
         match self.plan.phases[self.phase].until {
             Until::Held(wanted) => (wanted, wanted),
-            Until::For(_) => (self.plan.core.connections, 0),
+            Until::For(_) | Until::Validated => (self.plan.core.connections, 0),
         }
     }
 

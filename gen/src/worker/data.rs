@@ -43,7 +43,7 @@ pub(super) struct Window {
 
 /// A connection and a direction for a packet to come.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pick {
+pub(super) struct Pick {
     place: Place,
     down: bool,
 }
@@ -70,8 +70,23 @@ impl Default for Picks {
 impl Picks {
     /// Draws not yet used.
     #[inline]
-    fn waiting(&self) -> &[Pick] {
+    pub(super) fn waiting(&self) -> &[Pick] {
         &self.ahead[self.used..self.count]
+    }
+
+    /// Whether all are used up.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting().is_empty()
+    }
+
+    /// Appends a packet down a connection that is established.
+    pub(super) fn push_down(&mut self, place: Place) {
+        if self.count == self.ahead.len() {
+            self.renew(0, self.closing);
+        }
+        self.ahead[self.count] = Pick { place, down: true };
+        self.count += 1;
     }
 
     /// Drops the used ones and makes it `count` in all, of connections at `closing` and after;
@@ -117,7 +132,7 @@ impl<P: Port> Generator<P> {
             Rate::Max => self.established > 0,
             Rate::Pps(_) => self.sending.is_due(horizon),
         };
-        if !due {
+        if !due || self.is_validated() {
             return 0;
         }
         let room = self.port.room();
@@ -135,6 +150,10 @@ impl<P: Port> Generator<P> {
         let mut left = room.min(self.plan.batch);
         if self.picks.waiting().len() < left {
             self.draw_ahead();
+        }
+        if self.validates() {
+            // Each connection once: when there are no more, nothing more is due.
+            left = left.min(self.picks.waiting().len());
         }
         let mut sent = 0;
         while left > 0 {
@@ -281,6 +300,9 @@ impl<P: Port> Generator<P> {
     /// Draws for the next batch and asks for the records.
     #[inline]
     fn draw_ahead(&mut self) {
+        if self.validates() {
+            return self.pick_in_turn();
+        }
         let Generator { population, picks, plan, .. } = self;
         let held = population.held() > 0;
         let count = if held { plan.batch } else { 0 };

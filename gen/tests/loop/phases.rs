@@ -47,6 +47,22 @@ fn a_plain_wire_loses_nothing() {
 }
 
 #[test]
+fn each_connection_is_validated_once() {
+    for rate in [Rate::Max, Rate::Pps(1e6)] {
+        let validate = phase("validate", rate, Until::Validated);
+        let config = config(1000, vec![fill(777), validate, steady(Rate::Pps(1e6), 2)]);
+        let mut arena = Arena::new(2048).expect("memory");
+        let mut rig = Rig::new(&config, vec![loopback(&mut arena, 1024)]);
+        (0..3).for_each(|phase| rig.run_phase(phase));
+        let records = rig.cores[0].records();
+        let ledger = &records[1].ledger;
+        assert_eq!((ledger.planned, ledger.sent, ledger.on_time), (777, 777, 777), "{ledger:?}");
+        assert_eq!((ledger.unsent, ledger.lost(), ledger.control), (0, 0, 0), "{ledger:?}");
+        assert_eq!(records[2].ledger.on_time, 2000);
+    }
+}
+
+#[test]
 fn a_core_without_subscribers_who_answer_gives_up() {
     let mut config = config(100, vec![fill(100)]);
     // Frames to another station come back and are not ours.

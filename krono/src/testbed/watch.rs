@@ -96,7 +96,7 @@ impl<'a> Watch<'a> {
             Until::For(ns) => {
                 Some((ns as f64 / 1e9 - now.since(self.phase_start).as_secs_f64()).max(0.0))
             }
-            Until::Held(_) => None,
+            Until::Held(_) | Until::Validated => None,
         };
         let drops = monitor::all_drops(&readings);
         (self.observe)(Observation { phase: phase.name.clone(), left_s, samples, drops });
