@@ -24,7 +24,9 @@ fuzz_target!(|bytes: &[u8]| {
     let flush = |core: &mut Core, wired: &mut Wired, burst: &mut Vec<Vec<u8>>| {
         let fates = core.burst(burst);
         let sent = wired.burst(burst, core.now());
-        assert!(fates.iter().map(|fate| &fate.sent).filter(|it| !it.is_empty()).eq(&sent));
+        let released = std::mem::take(&mut core.released);
+        let expected = fates.iter().map(|fate| &fate.sent).filter(|it| !it.is_empty());
+        assert!(expected.chain(&released).eq(&sent));
         burst.clear();
         fates
     };
@@ -44,6 +46,7 @@ fuzz_target!(|bytes: &[u8]| {
     wired.chores(core.now());
     let [forwarded, answered, dropped] = core.totals();
     assert_eq!(wired.totals(), [forwarded + answered, dropped]);
+    wired.finish(core.now());
     core.finish();
 });
 

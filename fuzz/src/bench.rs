@@ -9,8 +9,8 @@ use dataplane::identity::{Identity, Mac};
 use dataplane::port::pcap::OwnedFrame;
 use dataplane::worker::{CoreId, ServerId};
 use krononat::config::{Config, CoreConfig, Filtering, Kind, Timers};
-use krononat::pipeline::Pipeline;
-use krononat::verdict::{Drop, Verdict};
+use krononat::pipeline::{Held, Pipeline};
+use krononat::verdict::{Drop, Refusal, Verdict};
 use krononat::worker;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Once;
@@ -35,7 +35,7 @@ const CHORE: Nanos = Nanos(2_000_000_000);
 /// Longer than anything is remembered: a fragment of IPv6, 60 s.
 const OBLIVION: Nanos = Nanos(80_000_000_000);
 
-/// What became of a frame.
+/// What became of a frame when it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fate {
     /// The core's decision.
@@ -60,6 +60,11 @@ pub struct Core {
     forwarded: u64,
     answered: u64,
     dropped: [u64; Drop::COUNT],
+    held: Held<OwnedFrame>,
+    /// What is held, as it came.
+    waiting: Vec<Vec<u8>>,
+    /// What was held and then sent, since somebody asked.
+    pub released: Vec<Vec<u8>>,
 }
 
 /// 256 subscribers with 64 ports each on one external address; timers of seconds, so that waiting
@@ -120,8 +125,17 @@ impl Core {
     pub fn new(filtering: Filtering) -> Core {
         let pipeline = pipeline(&config(filtering));
         let now = Nanos(60_000_000_000);
-        let dropped = [0; Drop::COUNT];
-        Core { pipeline, now, swept: now, forwarded: 0, answered: 0, dropped }
+        Core {
+            pipeline,
+            now,
+            swept: now,
+            forwarded: 0,
+            answered: 0,
+            dropped: [0; Drop::COUNT],
+            held: Held::new(),
+            waiting: Vec::new(),
+            released: Vec::new(),
+        }
     }
 
     /// Now.
@@ -142,7 +156,8 @@ impl Core {
     pub fn burst(&mut self, frames: &[Vec<u8>]) -> Vec<Fate> {
         let mut burst: Burst<OwnedFrame> = frames.iter().map(|bytes| owned(bytes)).collect();
         let (mut verdicts, mut send, mut free) = (ArrayVec::new(), Burst::new(), Burst::new());
-        self.pipeline.process(&mut burst, self.now, &mut verdicts, &mut send, &mut free);
+        let (now, held) = (self.now, &mut self.held);
+        self.pipeline.process(&mut burst, now, &mut verdicts, &mut send, &mut free, held);
         assert_eq!(verdicts.len(), frames.len(), "one verdict a frame");
         assert!(burst.is_empty(), "a frame is left over");
         let mut sent = send.iter().map(|frame| frame.bytes().to_vec());
@@ -163,13 +178,42 @@ impl Core {
                     self.answered += 1;
                     sent.next().expect("a frame that was answered")
                 }
+                Verdict::Held => {
+                    self.waiting.push(frame[..frame.len().min(CAPACITY)].to_vec());
+                    Vec::new()
+                }
             };
             oracle::check(frame, verdict, &sent);
             fates.push(Fate { verdict, sent });
         }
-        assert_eq!((sent.next(), free.len()), (None, freed), "sent or freed");
+        assert_eq!(sent.next(), None, "sent or freed");
+        // What made room for others that wait.
+        let made_room = free.len() - freed;
+        self.dropped[Drop::from(Refusal::HoldFull).index()] += made_room as u64;
+        self.waiting.drain(..made_room);
+        self.release(self.now);
         self.add_up();
         fates
+    }
+
+    /// What a worker does with held frames, after each burst and in between.
+    fn release(&mut self, now: Nanos) {
+        let (mut send, mut free) = (Burst::new(), Burst::new());
+        self.pipeline.release(&mut self.held, now, &mut send, &mut free);
+        self.forwarded += send.len() as u64;
+        self.dropped[Drop::from(Refusal::OrphanFragment).index()] += free.len() as u64;
+        for frame in &free {
+            let was = self.waiting.iter().position(|waiting| waiting == frame.bytes());
+            self.waiting.remove(was.expect("a frame that was held, unchanged"));
+        }
+        for frame in &send {
+            let sent = frame.bytes();
+            let was = self.waiting.iter().position(|waiting| oracle::may_be(waiting, sent));
+            let was = self.waiting.remove(was.expect("a frame that was held"));
+            oracle::check(&was, Verdict::Forwarded, sent);
+            self.released.push(sent.to_vec());
+        }
+        assert_eq!(self.waiting.len(), self.held.len());
     }
 
     fn add_up(&self) {
@@ -188,6 +232,7 @@ impl Core {
         while self.now.since(self.swept) >= CHORE {
             self.swept = self.swept + CHORE;
             self.pipeline.sweep(self.swept, self.pipeline.connections().buckets());
+            self.release(self.swept);
             also(self.swept);
         }
     }
@@ -203,6 +248,7 @@ impl Core {
     /// When it is not.
     pub fn finish(mut self) {
         self.wait(OBLIVION, |_| {});
+        assert!(self.held.is_empty(), "fragments are held for ever");
         assert!(self.pipeline.connections().is_empty(), "connections outlive their timers");
         let six = self.pipeline.firewall6().expect("a firewall for IPv6").connections();
         assert_eq!(six.len(), 0, "connections of IPv6 outlive their timers");

@@ -152,7 +152,8 @@ fn mend4(frame: &mut [u8]) {
     let payload = &mut rest[..end - at];
     if whole && payload.len() >= check_at + 2 {
         if protocol == ICMP && payload.len() >= 28 {
-            mend_header(&mut payload[8..28]);
+            let quoted = 8 + 4 * usize::from(payload[8] & 15).max(5);
+            payload.get_mut(8..quoted).map(mend_header);
         }
         payload[check_at..check_at + 2].fill(0);
         let len = (payload.len() as u16).to_be_bytes();

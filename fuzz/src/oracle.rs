@@ -100,13 +100,27 @@ pub fn is_subscriber(address: [u8; 4]) -> bool {
     address[..3] == SUBSCRIBER.octets()[..3]
 }
 
+/// Whether the later fragment `sent` may have been `frame`, by what no NAT changes.
+pub fn may_be(frame: &[u8], sent: &[u8]) -> bool {
+    let same = |range: std::ops::Range<usize>| frame[range.clone()] == sent[range];
+    let ends = same(26..30) || same(30..34);
+    frame.len() == sent.len()
+        && same(14..18)
+        && same(20..22)
+        && same(23..24)
+        && same(34..frame.len())
+        && ends
+        && frame[22] == sent[22].wrapping_add(1)
+        && (is_subscriber([frame[26], frame[27], frame[28], frame[29]]) || same(18..20))
+}
+
 /// Checks what became of a frame.
 ///
 /// # Panics
 /// When that must not become of it.
 pub fn check(frame: &[u8], verdict: Verdict, sent: &[u8]) {
     match verdict {
-        Verdict::Dropped(_) => {}
+        Verdict::Dropped(_) | Verdict::Held => {}
         Verdict::Forwarded => forwarded(frame, sent),
         Verdict::Answered => answered(frame, sent),
     }

@@ -23,8 +23,8 @@ use dataplane::port::pcap::{CaptureError, Pcap, PcapCounts};
 use dataplane::wire::{self, Fragment, Parsed, Transport};
 use dataplane::worker::{CoreId, ServerId};
 use krononat::config::{Config, CoreConfig, Filtering, Kind, Timers};
-use krononat::pipeline::Pipeline;
-use krononat::verdict::Verdict;
+use krononat::pipeline::{Held, Pipeline};
+use krononat::verdict::{Drop, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -124,9 +124,7 @@ struct Replay {
     now: Nanos,
     swept: Nanos,
     received: u64,
-    forwarded: u64,
-    answered: u64,
-    dropped: BTreeMap<&'static str, u64>,
+    held: Held<<Pcap as Port>::Frame>,
     lines: String,
 }
 
@@ -139,9 +137,7 @@ impl Replay {
             now: Nanos(0),
             swept: Nanos(0),
             received: 0,
-            forwarded: 0,
-            answered: 0,
-            dropped: BTreeMap::new(),
+            held: Held::new(),
             lines: String::new(),
         }
     }
@@ -155,6 +151,11 @@ impl Replay {
             self.sweep();
             self.burst(port);
         }
+        // A second later nothing waits any more.
+        let last = self.now;
+        self.now = last + Nanos::SECOND;
+        self.release(port);
+        self.now = last;
     }
 
     /// Ends what has expired since the last packet.
@@ -181,24 +182,22 @@ impl Replay {
             false => Vec::new(),
         };
         let mut verdicts = ArrayVec::new();
-        self.pipeline.process(&mut burst, self.now, &mut verdicts, &mut send, &mut free);
+        self.pipeline.process(
+            &mut burst,
+            self.now,
+            &mut verdicts,
+            &mut send,
+            &mut free,
+            &mut self.held,
+        );
         let mut sent = send.iter();
         for (at, verdict) in verdicts.iter().enumerate() {
             self.received += 1;
-            let leaves = if matches!(verdict, Verdict::Dropped(_)) { None } else { sent.next() };
-            let words = match verdict {
-                Verdict::Forwarded => {
-                    self.forwarded += 1;
-                    "forwarded as"
-                }
-                Verdict::Answered => {
-                    self.answered += 1;
-                    "answered by"
-                }
-                Verdict::Dropped(reason) => {
-                    *self.dropped.entry(reason.name()).or_default() += 1;
-                    reason.name()
-                }
+            let (words, leaves) = match verdict {
+                Verdict::Forwarded => ("forwarded as", sent.next()),
+                Verdict::Answered => ("answered by", sent.next()),
+                Verdict::Held => ("held until its first fragment comes", None),
+                Verdict::Dropped(reason) => (reason.name(), None),
             };
             if let Some(packet) = before.get(at) {
                 let (number, at_s) = (self.received, self.now.as_secs_f64());
@@ -209,19 +208,37 @@ impl Replay {
         }
         port.tx(&mut send);
         port.free(&mut free);
+        self.release(port);
+    }
+
+    /// What waited for what has come, or too long.
+    fn release(&mut self, port: &mut Pcap) {
+        let (mut send, mut free) = (Burst::new(), Burst::new());
+        self.pipeline.release(&mut self.held, self.now, &mut send, &mut free);
+        for frame in send.iter().filter(|_| self.verbose) {
+            let (at_s, after) = (self.now.as_secs_f64(), describe(frame.bytes()));
+            let _ = writeln!(
+                self.lines,
+                "{:>7}  {at_s:>12.6}  held until now, forwarded as {after}",
+                ""
+            );
+        }
+        port.tx(&mut send);
+        port.free(&mut free);
     }
 
     fn report(&self, core: &CoreConfig, counts: PcapCounts) -> Report {
-        let connections = self.pipeline.connections();
+        let (connections, done) = (self.pipeline.connections(), self.pipeline.counts());
+        let dropped = Drop::all().map(|reason| (reason.name(), done.dropped[reason.index()]));
         Report {
             schema: "krono.replay/1",
             subscribers: core.subscribers.iter().map(ToString::to_string).collect(),
             external: core.external.to_string(),
             seconds: self.now.as_secs_f64(),
             packets: self.received,
-            forwarded: self.forwarded,
-            answered: self.answered,
-            dropped: self.dropped.clone(),
+            forwarded: done.forwarded,
+            answered: done.answered,
+            dropped: dropped.filter(|(_, count)| *count > 0).collect(),
             oversized: counts.oversized,
             truncated: counts.truncated,
             connections_opened: connections.opened,

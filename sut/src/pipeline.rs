@@ -20,7 +20,10 @@
 //! from a port, `krono replay` from a capture, tests from a vector.
 
 mod fragment;
+mod hold;
 mod other;
+
+pub use hold::Held;
 
 use crate::connections::{Connections, Inside, NotFound, NotOpened};
 use crate::conntrack::Segment;
@@ -29,7 +32,7 @@ use crate::ports::Slot;
 use crate::shard::Shard;
 use crate::table::Hash;
 use crate::timer::Tick;
-use crate::translate::fragment::Fragments;
+use crate::translate::fragment::{DatagramId, Fragments};
 use crate::translate::{self, End, NextHop};
 use crate::verdict::{Drop, Refusal, Verdict};
 use arrayvec::ArrayVec;
@@ -48,6 +51,8 @@ pub struct Pipeline {
     firewall6: Option<Firewall6>,
     fragments: Fragments,
     station: Own,
+    /// The datagrams of the burst's packets with the verdict [`Verdict::Held`], in order.
+    awaited: ArrayVec<DatagramId, BURST>,
     /// Also takes frames that are addressed to other stations.
     promiscuous: bool,
     counts: Counts,
@@ -118,6 +123,7 @@ impl Pipeline {
             firewall6: None,
             fragments: Fragments::new(seed),
             station: Own::only(identity.mac),
+            awaited: ArrayVec::new(),
             promiscuous: false,
             counts: Counts::default(),
         }
@@ -150,8 +156,9 @@ impl Pipeline {
         self.firewall6.as_ref()
     }
 
-    /// Works on the packets of `burst`: those to send move to `send`, in order, the others to
-    /// `free`. `verdicts[i]` is what became of the i-th packet.
+    /// Works on the packets of `burst`: those to send move to `send`, in order, those that wait for
+    /// another to `held`, the others to `free`, with what makes room for the former.
+    /// `verdicts[i]` is what became of the i-th packet. [`Pipeline::release`] should follow.
     #[inline]
     pub fn process<F: Frame>(
         &mut self,
@@ -160,6 +167,7 @@ impl Pipeline {
         verdicts: &mut ArrayVec<Verdict, BURST>,
         send: &mut Burst<F>,
         free: &mut Burst<F>,
+        held: &mut Held<F>,
     ) {
         let now = Tick::at(now);
         *verdicts = ArrayVec::from([Verdict::Forwarded; BURST]);
@@ -192,7 +200,7 @@ impl Pipeline {
         }
         self.approach(burst, &mut paths, verdicts);
         self.resolve(burst, &paths, now, verdicts);
-        self.sort(burst, verdicts, send, free);
+        self.sort(burst, now, verdicts, [send, free], held);
     }
 
     /// Ends connections whose time is over, looking at `buckets` buckets of the table.
@@ -337,17 +345,24 @@ impl Pipeline {
     fn sort<F: Frame>(
         &mut self,
         burst: &mut Burst<F>,
+        now: Tick,
         verdicts: &[Verdict],
-        send: &mut Burst<F>,
-        free: &mut Burst<F>,
+        [send, free]: [&mut Burst<F>; 2],
+        held: &mut Held<F>,
     ) {
         if verdicts.iter().all(|verdict| matches!(verdict, Verdict::Forwarded)) && send.is_empty() {
             self.counts.forwarded += verdicts.len() as u64;
             std::mem::swap(burst, send);
             return;
         }
+        let mut waiting = 0;
         for (frame, verdict) in burst.drain(..).zip(verdicts) {
             match verdict {
+                Verdict::Held => {
+                    let of = self.awaited[waiting];
+                    waiting += 1;
+                    self.hold(frame, of, now, held, free);
+                }
                 Verdict::Forwarded => {
                     self.counts.forwarded += 1;
                     send.push(frame);
@@ -362,6 +377,7 @@ impl Pipeline {
                 }
             }
         }
+        self.awaited.clear();
     }
 }
 

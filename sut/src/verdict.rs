@@ -61,7 +61,8 @@ pub enum Refusal {
     InsideSource,
     /// IPv6 with a routing header of a deprecated type (REC-4; RFC 5095).
     RoutingHeader,
-    /// A later fragment whose first one has not passed, or too long ago.
+    /// A later fragment whose first one has not passed, or too long ago; of IPv4 also not in the
+    /// half a second for which it was held.
     OrphanFragment,
     /// A later fragment that overlaps its first one (RFC 5722), or the TCP header (RFC 1858 §4).
     FragmentOverlap,
@@ -71,11 +72,13 @@ pub enum Refusal {
     IcmpChecksum,
     /// ICMP error whose quoted datagram is no datagram, or not its receiver's.
     IcmpQuote,
+    /// A later fragment that waited for its first one and made room for a newer one that does.
+    HoldFull,
 }
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Refusal; 25] = [
+    pub const ALL: [Refusal; 26] = [
         Refusal::Station,
         Refusal::Ethertype,
         Refusal::Protocol,
@@ -101,6 +104,7 @@ impl Refusal {
         Refusal::UnknownError,
         Refusal::IcmpChecksum,
         Refusal::IcmpQuote,
+        Refusal::HoldFull,
     ];
 
     const fn name(self) -> &'static str {
@@ -130,6 +134,7 @@ impl Refusal {
             Refusal::UnknownError => "unknown_error",
             Refusal::IcmpChecksum => "icmp_checksum",
             Refusal::IcmpQuote => "icmp_quote",
+            Refusal::HoldFull => "hold_full",
         }
     }
 }
@@ -229,6 +234,8 @@ pub enum Verdict {
     Forwarded,
     /// It was for the core itself, and became the answer.
     Answered,
+    /// Kept until another packet comes or its time is over, and counted then.
+    Held,
     /// Dropped.
     Dropped(Drop),
 }

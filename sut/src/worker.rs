@@ -3,7 +3,7 @@
 use crate::config::{Config, ConfigError, CoreConfig};
 use crate::connections::Connections;
 use crate::firewall6::{self, Connections6, Firewall6};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Held, Pipeline};
 use crate::ports::{self, PortBlocks};
 use crate::shard::{Shard, TooManyRanges};
 use crate::timer::Deadlines;
@@ -151,6 +151,7 @@ pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupErr
 pub struct Krononat<P: Port> {
     port: P,
     pipeline: Pipeline,
+    held: Held<P::Frame>,
     received: u64,
     swept: Nanos,
     counters: Arc<Counters>,
@@ -159,7 +160,8 @@ pub struct Krononat<P: Port> {
 impl<P: Port> Krononat<P> {
     /// A core on `port`, which publishes what it does to `counters`.
     pub fn new(port: P, pipeline: Pipeline, counters: Arc<Counters>) -> Self {
-        Krononat { port, pipeline, received: 0, swept: Nanos(0), counters }
+        let held = Held::new();
+        Krononat { port, pipeline, held, received: 0, swept: Nanos(0), counters }
     }
 
     /// The buckets that are due for a look since the last turn.
@@ -170,6 +172,18 @@ impl<P: Port> Krononat<P> {
         if due > 0 {
             self.swept = now;
             self.pipeline.sweep(now, due.min(BUCKETS_PER_TURN) as usize);
+        }
+    }
+
+    /// Sends or frees what need not be held any longer.
+    fn release(&mut self, now: Nanos) {
+        let (mut send, mut free) = (Burst::new(), Burst::new());
+        self.pipeline.release(&mut self.held, now, &mut send, &mut free);
+        if !send.is_empty() {
+            self.port.tx(&mut send);
+        }
+        if !free.is_empty() {
+            self.port.free(&mut free);
         }
     }
 
@@ -201,16 +215,21 @@ impl<P: Port> Worker for Krononat<P> {
         }
         self.received += received as u64;
         let (mut verdicts, mut send, mut free) = (ArrayVec::new(), Burst::new(), Burst::new());
-        self.pipeline.process(&mut burst, now, &mut verdicts, &mut send, &mut free);
+        let held = &mut self.held;
+        self.pipeline.process(&mut burst, now, &mut verdicts, &mut send, &mut free, held);
         self.port.tx(&mut send);
         if !free.is_empty() {
             self.port.free(&mut free);
+        }
+        if !self.held.is_empty() {
+            self.release(now);
         }
         Busy(received as u32)
     }
 
     fn housekeeping(&mut self, now: Nanos, load: &Load) -> Next {
         self.sweep(now);
+        self.release(now);
         self.counters.publish(&self.tally(), load);
         Next::Continue
     }

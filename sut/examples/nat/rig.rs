@@ -9,7 +9,7 @@ use dataplane::identity::{Identity, Mac};
 use dataplane::wire::checksum;
 use dataplane::worker::{CoreId, ServerId};
 use krononat::config::{Config, CoreConfig, Filtering, Kind, Timers, blocks_per_address};
-use krononat::pipeline::Pipeline;
+use krononat::pipeline::{Held, Pipeline};
 use krononat::verdict::Verdict;
 use krononat::worker;
 use std::net::Ipv4Addr;
@@ -95,6 +95,7 @@ pub(crate) struct Rig<'a> {
     pub(crate) pipeline: Pipeline,
     frames: Burst<&'a mut Buffer>,
     free: Burst<&'a mut Buffer>,
+    held: Held<&'a mut Buffer>,
     verdicts: ArrayVec<Verdict, BURST>,
 }
 
@@ -104,7 +105,8 @@ impl<'a> Rig<'a> {
         let config = crowd.config(connections_max);
         let pipeline = worker::pipeline(&config, &config.cores[0]).expect("memory for the core");
         let frames = arena.buffers().take(BURST).collect();
-        Rig { pipeline, frames, free: Burst::new(), verdicts: ArrayVec::new() }
+        let (free, held) = (Burst::new(), Held::new());
+        Rig { pipeline, frames, free, held, verdicts: ArrayVec::new() }
     }
 
     /// Has the core work on a burst of packets between these ends; what it took, in cycles.
@@ -117,9 +119,9 @@ impl<'a> Rig<'a> {
             let (from, to) = ends(at);
             udp(frame, from, to);
         }
-        let Rig { pipeline, frames, free, verdicts } = self;
+        let Rig { pipeline, frames, free, held, verdicts } = self;
         let start = cpu::cycles();
-        pipeline.process(&mut burst, now, verdicts, frames, free);
+        pipeline.process(&mut burst, now, verdicts, frames, free, held);
         let taken = cpu::cycles() - start;
         assert!(free.is_empty(), "dropped: {verdicts:?}");
         taken

@@ -1,18 +1,18 @@
 //! Fragments of IPv4: the first one is looked up by its ports, later ones follow it.
 //!
-//! In order only. A later fragment that comes first would have to wait somewhere, and a burst ends
-//! with every frame sent or freed: it is dropped and counted as an orphan.
+//! A later fragment that comes first waits for it, in [`super::hold`].
 
 use super::Pipeline;
 use super::other::ends;
 use crate::timer::Tick;
 use crate::translate::End;
 use crate::translate::fragment::{self, DatagramId};
-use crate::verdict::{Drop, Refusal};
+use crate::verdict::{Drop, Verdict};
 use dataplane::wire::{Datagram, Fragment};
 
 impl Pipeline {
-    /// Translates a fragment whose IPv4 header is right and whose time to live is above one.
+    /// Translates a fragment whose IPv4 header is right and whose time to live is above one, or
+    /// leaves it as it is, to be held.
     pub(super) fn fragment(
         &mut self,
         frame: &mut [u8],
@@ -20,12 +20,15 @@ impl Pipeline {
         fragment: Fragment,
         outbound: bool,
         now: Tick,
-    ) -> Result<(), Drop> {
+    ) -> Result<Verdict, Drop> {
         let of = DatagramId::of(datagram, fragment)?;
         if !fragment.is_first() {
-            let first = self.fragments.follow(of, now).ok_or(Refusal::OrphanFragment)?;
+            let Some(first) = self.fragments.follow(of, now) else {
+                self.awaited.push(of);
+                return Ok(Verdict::Held);
+            };
             fragment::readdress(frame, &first);
-            return Ok(());
+            return Ok(Verdict::Forwarded);
         }
         let transport = datagram.first(frame).map_err(Drop::Malformed)?;
         let datagram = Datagram { transport, ..*datagram };
@@ -37,6 +40,6 @@ impl Pipeline {
         };
         let translation = self.fragments.learn(of, end, new, now);
         fragment::renumber(frame, &translation);
-        Ok(())
+        Ok(Verdict::Forwarded)
     }
 }

@@ -65,7 +65,9 @@ impl Pipeline {
                 self.icmp_error(frame, datagram, outbound, now)?;
             }
             (Transport::Fragment(fragment), _) => {
-                self.fragment(frame, datagram, fragment, outbound, now)?;
+                if self.fragment(frame, datagram, fragment, outbound, now)? == Verdict::Held {
+                    return Ok(Verdict::Held);
+                }
             }
             (_, true) => {
                 self.outbound(frame, datagram, &ends(datagram, true)?, now)?;

@@ -4,8 +4,8 @@
 //! [`Fragments::learn`] notes what became of it; a later one asks [`Fragments::follow`] and needs
 //! its address, identification, time to live and IPv4 checksum changed, no more: the transport
 //! checksum is in the first one, where the update for address and ports is right for the whole
-//! datagram. Nothing is reassembled, and nothing is held: a later fragment that comes before its
-//! first one is dropped, which departs from REQ-14a.
+//! datagram. Nothing is reassembled; a later fragment that comes before its first one waits for it
+//! elsewhere (REQ-14a, `pipeline/hold.rs`).
 //!
 //! Memory and time are bounded ([`crate::recent`]): a datagram is known for two seconds from its
 //! first fragment on.
@@ -93,6 +93,7 @@ pub(crate) struct Fragments {
     secret: [u64; 2],
     /// Identification of the next outbound datagram.
     next_id: u16,
+    firsts: u64,
 }
 
 impl Fragments {
@@ -103,6 +104,7 @@ impl Fragments {
             passed: Recent::new(LIFE_NS),
             secret: [random.next_u64(), random.next_u64()],
             next_id: random.next_u64() as u16,
+            firsts: 0,
         }
     }
 
@@ -115,6 +117,7 @@ impl Fragments {
         new: Endpoint,
         now: Tick,
     ) -> Translation {
+        self.firsts += 1;
         if let Some(known) = self.follow(of, now)
             && (known.end, known.new) == (end, new)
         {
@@ -133,6 +136,12 @@ impl Fragments {
     /// What a later fragment becomes; `None` when no first one is remembered.
     pub(crate) fn follow(&self, of: DatagramId, now: Tick) -> Option<Translation> {
         self.passed.get(self.hash(&of), &of, now)
+    }
+
+    /// First fragments that have passed.
+    #[inline]
+    pub(crate) fn firsts(&self) -> u64 {
+        self.firsts
     }
 
     /// Forgets some of what is over.

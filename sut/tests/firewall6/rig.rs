@@ -119,6 +119,7 @@ fn fate(verdict: &Verdict, frame: &OwnedFrame) -> Fate {
         Verdict::Dropped(reason) => Fate { verdict: reason.name(), sent: Vec::new() },
         Verdict::Forwarded => Fate { verdict: "forwarded", sent: sent() },
         Verdict::Answered => Fate { verdict: "answered", sent: sent() },
+        Verdict::Held => unreachable!("the firewall holds nothing"),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::rig::{Packet, Rig, at, echo_reply, echo_request, tcp, udp};
 use dataplane::clock::Nanos;
 use etherparse::defrag::IpDefragPool;
 use etherparse::{IpNumber, Ipv4Header, SlicedPacket, TransportHeader};
+use krononat::verdict::{Drop, Refusal};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -116,20 +117,13 @@ fn datagrams_of_two_subscribers_are_told_apart() {
 fn later_fragments_share_the_fate_of_their_first_one() {
     let (mut rig, external) = opened(IpNumber::UDP);
     let stranger = pair(at("192.0.2.9:1"), external, 1);
-    assert_eq!(verdicts(&mut rig, &stranger), ["filtered_inbound", "orphan_fragment"]);
-    let mut swapped = pair(remote(IpNumber::UDP), external, 2);
-    swapped.reverse();
-    assert_eq!(verdicts(&mut rig, &swapped), ["orphan_fragment", "forwarded"]);
+    assert_eq!(verdicts(&mut rig, &stranger), ["filtered_inbound", "held"]);
     // RFC 1858 §3 and §4: neither a header in two fragments nor one over it.
     let tcp = with_payload(tcp(inside(), remote(IpNumber::TCP), SYN), 3, vec![0; 40]).sealed();
     let tiny = tcp.fragments(&[2, 1]);
     assert_eq!(verdicts(&mut rig, &tiny[..2]), ["tcp_short", "fragment_overlap"]);
     let later = &tcp.fragments(&[3])[1..];
-    assert_eq!(
-        verdicts(&mut rig, &later[..1]),
-        ["orphan_fragment"],
-        "the tiny one decides nothing"
-    );
+    assert_eq!(verdicts(&mut rig, &later[..1]), ["held"], "the tiny one decides nothing");
 }
 
 #[test]
@@ -137,7 +131,7 @@ fn a_first_fragment_is_forgotten_after_two_seconds() {
     let (mut rig, external) = opened(IpNumber::UDP);
     let frames = pair(remote(IpNumber::UDP), external, 1);
     passed(&mut rig, &frames[..1]);
-    for (wait_ns, verdict) in [(2_000_000_000, "forwarded"), (250_000_000, "orphan_fragment")] {
+    for (wait_ns, verdict) in [(2_000_000_000, "forwarded"), (250_000_000, "held")] {
         rig.now = rig.now + Nanos(wait_ns);
         assert_eq!(verdicts(&mut rig, &frames[1..]), [verdict]);
     }
@@ -159,6 +153,72 @@ fn the_oldest_datagrams_make_room() {
     assert_eq!(known(&frames[..4096]), 0);
     assert_eq!(known(&frames[8192 - 64..]), 64);
     assert!(known(&frames) > 1000, "as many as there is room for");
+}
+
+/// RFC 4787 REQ-14a: later ones wait for the first, in their order, and then follow it.
+#[test]
+fn fragments_that_come_too_early_wait_for_the_first() {
+    for protocol in PROTOCOLS {
+        let (mut rig, external) = opened(protocol);
+        let long = |packet, id| with_payload(packet, id, (0..100).collect()).sealed();
+        let mut sent = long(inbound(protocol, external), 77).fragments(&[3]);
+        let mut expected = long(inbound(protocol, inside()).routed(), 77).fragments(&[3]);
+        sent.rotate_left(1);
+        let early = sent.len() - 1;
+        assert_eq!(verdicts(&mut rig, &sent[..early]), vec!["held"; early]);
+        assert_eq!((rig.held(), rig.released.len()), (early, 0));
+        rig.now = rig.now + Nanos(500_000_000);
+        assert_eq!(passed(&mut rig, &sent[early..]), [expected.remove(0)], "{protocol:?}");
+        assert_eq!((&rig.released, rig.held()), (&expected, 0), "{protocol:?}");
+    }
+}
+
+#[test]
+fn in_one_burst_a_first_fragment_may_come_last() {
+    let (mut rig, external) = opened(IpNumber::UDP);
+    let mut swapped = pair(remote(IpNumber::UDP), external, 2);
+    swapped.reverse();
+    assert_eq!(verdicts(&mut rig, &swapped), ["held", "forwarded"]);
+    assert_eq!((rig.released.len(), rig.held()), (1, 0));
+    // What leaves the core has the number of its first fragment.
+    let mut swapped = pair(inside(), remote(IpNumber::UDP), 2);
+    swapped.reverse();
+    let first = rig.process(&swapped).remove(1).sent;
+    assert_eq!(identification(&first), identification(&rig.released[1]));
+}
+
+#[test]
+fn nothing_is_held_for_more_than_three_quarters_of_a_second() {
+    let (mut rig, external) = opened(IpNumber::UDP);
+    let frames = pair(remote(IpNumber::UDP), external, 1);
+    assert_eq!(verdicts(&mut rig, &frames[1..]), ["held"]);
+    for (wait_ns, held) in [(500_000_000, 1), (250_000_000, 0)] {
+        rig.now = rig.now + Nanos(wait_ns);
+        rig.release();
+        assert_eq!(rig.held(), held);
+    }
+    let orphans = rig.pipeline.counts().dropped[Drop::from(Refusal::OrphanFragment).index()];
+    assert_eq!((orphans, rig.released.len()), (1, 0));
+    passed(&mut rig, &frames[..1]);
+    assert!(rig.released.is_empty(), "too late");
+}
+
+/// Room for 32: the oldest makes it, and what has no first fragment delays nobody else.
+#[test]
+fn the_oldest_that_waits_makes_room() {
+    let (mut rig, external) = opened(IpNumber::UDP);
+    let pairs: Vec<_> = (0..40).map(|id| pair(remote(IpNumber::UDP), external, id)).collect();
+    let later: Vec<Vec<u8>> = pairs.iter().map(|pair| pair[1].clone()).collect();
+    assert_eq!(verdicts(&mut rig, &later), ["held"; 40]);
+    let full = rig.pipeline.counts().dropped[Drop::from(Refusal::HoldFull).index()];
+    assert_eq!((rig.held(), full), (32, 8));
+    let first: Vec<Vec<u8>> = pairs.iter().map(|pair| pair[0].clone()).collect();
+    passed(&mut rig, &first[20..21]);
+    assert_eq!((rig.held(), rig.released.len()), (31, 1));
+    passed(&mut rig, &first);
+    let ids: Vec<u16> = rig.released.iter().map(|frame| identification(frame)).collect();
+    let expected: Vec<u16> = [20].into_iter().chain(8..20).chain(21..40).collect();
+    assert_eq!(ids, expected, "the last 32, each once");
 }
 
 #[derive(Clone, Debug)]
@@ -204,9 +264,9 @@ impl Datagram {
     }
 }
 
-/// The later fragments of `frames` in another order.
+/// The fragments in another order.
 fn shuffled(mut frames: Vec<Vec<u8>>, picks: &[Index]) -> Vec<Vec<u8>> {
-    let mut order = vec![frames.remove(0)];
+    let mut order = Vec::new();
     for pick in picks.iter().cycle().take(frames.len()) {
         order.push(frames.remove(pick.index(frames.len())));
     }
@@ -228,7 +288,13 @@ proptest! {
         let frames = packet.fragments(&sizes);
         prop_assume!(frames.len() > 1);
         let (mut pool, mut complete) = (IpDefragPool::<(), ()>::new(), None);
-        let sent = passed(&mut rig, &shuffled(frames, &picks));
+        // Room to wait for a burst of them.
+        prop_assume!(frames.len() <= 32);
+        let count = frames.len();
+        let fates = rig.process(&shuffled(frames, &picks));
+        let sent = fates.into_iter().map(|fate| fate.sent).filter(|sent| !sent.is_empty());
+        let sent: Vec<Vec<u8>> = sent.chain(rig.released.drain(..)).collect();
+        prop_assert_eq!(sent.len(), count, "each once");
         let id = if outbound { identification(&sent[0]) } else { packet.ip.identification };
         for frame in &sent {
             let (ip, _) = Ipv4Header::from_slice(&frame[14..]).unwrap();

@@ -64,7 +64,8 @@ fn nothing_is_allocated_for_packets_connections_or_expiry() {
                 }
             };
             let whole = (0..8).map(|i| of(i).sealed().bytes());
-            whole.chain(of(1).sealed().fragments(&[1])).collect()
+            let late = of(5).sealed().fragments(&[1]).into_iter().rev();
+            whole.chain(of(1).sealed().fragments(&[1])).chain(late).collect()
         })
         .collect();
     let mut returned = 0;

@@ -16,8 +16,8 @@ use dataplane::identity::{Identity, Mac};
 use dataplane::port::pcap::OwnedFrame;
 use dataplane::worker::{CoreId, ServerId};
 use krononat::config::{Config, CoreConfig, Filtering, Kind, Timers};
-use krononat::pipeline::Pipeline;
-use krononat::verdict::{Drop, Verdict};
+use krononat::pipeline::{Held, Pipeline};
+use krononat::verdict::{Drop, Refusal, Verdict};
 use krononat::worker;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -72,7 +72,7 @@ pub(crate) fn at(text: &str) -> SocketAddrV4 {
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fate {
-    /// `forwarded`, `answered` or the name of the reason it was dropped for.
+    /// `forwarded`, `answered`, `held` or the name of the reason it was dropped for.
     pub(crate) verdict: &'static str,
     /// What was sent; nothing if it was dropped.
     pub(crate) sent: Vec<u8>,
@@ -82,7 +82,12 @@ pub(crate) struct Fate {
 pub(crate) struct Rig {
     pub(crate) pipeline: Pipeline,
     pub(crate) now: Nanos,
+    /// Frames that were held and then sent, since somebody asked.
+    pub(crate) released: Vec<Vec<u8>>,
+    held: Held<OwnedFrame>,
     seen: HashMap<&'static str, u64>,
+    /// Held frames that were sent, and freed.
+    ended: [u64; 2],
 }
 
 impl Rig {
@@ -90,7 +95,14 @@ impl Rig {
     pub(crate) fn new(config: &Config) -> Rig {
         config.check().expect("a configuration that could be in a file");
         let pipeline = worker::pipeline(config, &config.cores[0]).expect("a core");
-        Rig { pipeline, now: Nanos(60_000_000_000), seen: HashMap::new() }
+        Rig {
+            pipeline,
+            now: Nanos(60_000_000_000),
+            released: Vec::new(),
+            held: Held::new(),
+            seen: HashMap::new(),
+            ended: [0; 2],
+        }
     }
 
     /// The fate of each frame, in order. They arrive in bursts as large as they get.
@@ -103,10 +115,16 @@ impl Rig {
             *self.seen.entry(fate.verdict).or_default() += 1;
         }
         let (counts, seen) = (self.pipeline.counts(), |name| *self.seen.get(name).unwrap_or(&0));
-        assert_eq!((counts.forwarded, counts.answered), (seen("forwarded"), seen("answered")));
-        for reason in Drop::all() {
+        let [released, given_up] = self.ended;
+        let forwarded = seen("forwarded") + released;
+        assert_eq!((counts.forwarded, counts.answered), (forwarded, seen("answered")));
+        let of_the_held = [Refusal::OrphanFragment, Refusal::HoldFull].map(Drop::from);
+        for reason in Drop::all().filter(|reason| !of_the_held.contains(reason)) {
             assert_eq!(counts.dropped[reason.index()], seen(reason.name()), "{}", reason.name());
         }
+        let dropped = of_the_held.map(|reason| counts.dropped[reason.index()]);
+        assert_eq!(dropped.iter().sum::<u64>(), given_up + seen(of_the_held[0].name()));
+        assert_eq!(seen("held"), released + given_up + self.held.len() as u64);
         fates
     }
 
@@ -115,18 +133,46 @@ impl Rig {
         // A verdict of an earlier burst must not survive.
         let mut verdicts = ArrayVec::from_iter([Verdict::Answered]);
         let (mut send, mut free) = (Burst::new(), Burst::new());
-        self.pipeline.process(&mut burst, self.now, &mut verdicts, &mut send, &mut free);
+        self.pipeline.process(
+            &mut burst,
+            self.now,
+            &mut verdicts,
+            &mut send,
+            &mut free,
+            &mut self.held,
+        );
         assert_eq!(verdicts.len(), frames.len(), "one verdict a frame");
-        assert_eq!((burst.len(), send.len() + free.len()), (0, frames.len()), "sent or freed");
+        let dropped = |verdict: &&Verdict| matches!(verdict, Verdict::Dropped(_));
+        let dropped = verdicts.iter().filter(dropped).count();
+        let held = verdicts.iter().filter(|verdict| **verdict == Verdict::Held).count();
+        assert_eq!(burst.len(), 0);
+        assert_eq!(send.len(), frames.len() - dropped - held, "sent, held or freed");
+        self.ended[1] += (free.len() - dropped) as u64;
         let mut sent = send.iter().map(|frame| frame.bytes().to_vec());
         let fates = verdicts.iter().map(|verdict| match verdict {
             Verdict::Dropped(reason) => Fate { verdict: reason.name(), sent: Vec::new() },
             Verdict::Forwarded => Fate { verdict: "forwarded", sent: sent.next().unwrap() },
             Verdict::Answered => Fate { verdict: "answered", sent: sent.next().unwrap() },
+            Verdict::Held => Fate { verdict: "held", sent: Vec::new() },
         });
         let fates = fates.collect();
         assert!(sent.next().is_none(), "a dropped frame was sent");
+        self.release();
         fates
+    }
+
+    /// What the core does between bursts with the frames it holds.
+    pub(crate) fn release(&mut self) {
+        let (mut send, mut free) = (Burst::new(), Burst::new());
+        self.pipeline.release(&mut self.held, self.now, &mut send, &mut free);
+        self.ended[0] += send.len() as u64;
+        self.ended[1] += free.len() as u64;
+        self.released.extend(send.iter().map(|frame| frame.bytes().to_vec()));
+    }
+
+    /// Frames held now.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
     }
 }
 
