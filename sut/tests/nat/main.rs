@@ -9,3 +9,4 @@ mod no_alloc;
 mod packets;
 mod protection;
 mod rig;
+mod turns;
