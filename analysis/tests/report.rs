@@ -69,6 +69,11 @@ fn the_answer_says_what_the_run_says() {
         ),
         "{text}"
     );
+    let elsewhere =
+        "with 12 of 142,000,000 packets lost (0.00000845 %, none in the measured phase), 0 corrupt";
+    assert!(text.contains(elsewhere), "{text}");
+    summary.throughput.trials[0].lost = 12;
+    let text = answer(&summary);
     assert!(
         text.contains("with 12 of 142,000,000 packets lost (0.00000845 %), 0 corrupt"),
         "{text}"
@@ -311,4 +316,23 @@ fn the_terminal_text_is_short_and_aligned() {
     assert!(text.lines().count() <= 25, "{text}");
     assert!(text.lines().skip(2).all(|line| line.starts_with("  ") && line.len() > 16), "{text}");
     assert!(text.contains("and 25 more"));
+}
+
+#[test]
+fn attacks_and_what_stopped_them_are_on_the_terminal() {
+    let mut summary = fixture::summary();
+    summary.sut.drops.clear();
+    let calm = text(&summary);
+    assert!(!calm.contains("attacks") && !calm.contains("dropped"), "{calm}");
+    (summary.ledger.flood_sent, summary.ledger.flood_passed) = (2_500_000, 1_024);
+    (summary.ledger.scan_sent, summary.ledger.scan_passed) = (1_250_000, 0);
+    summary.sut.drops.insert("filtered_inbound".to_owned(), 7);
+    summary.sut.drops.insert("half_open_limit".to_owned(), 2_498_976);
+    let text = text(&summary);
+    for line in [
+        "1,024 of 2,500,000 SYNs of a flood passed, 0 of 1,250,000 packets of a scan passed\n",
+        "half_open_limit 2,498,976, filtered_inbound 7\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
 }

@@ -5,16 +5,24 @@ use crate::summary::{Judged, Limit, Pass, Summary};
 use serde_json::Value;
 
 /// Every path that a pass criterion may name. Those of `recovery_ms` mean the largest of all
-/// events.
-pub const METRICS: [&str; 51] = [
+/// events, and `throughput.trials` the largest of all trials of the measured phase.
+pub const METRICS: [&str; 63] = [
     "throughput.offered_mpps",
     "throughput.forwarded_mpps",
     "throughput.forwarded_gbps",
     "throughput.mpps_per_core.value",
     "throughput.mpps_per_core.low",
     "throughput.mpps_per_core.high",
+    "throughput.trials.lost",
     "sut.connections_peak",
     "sut.bytes_per_connection",
+    "sut.drops.half_open_limit",
+    "sut.drops.subscriber_quota",
+    "sut.drops.ports_exhausted",
+    "sut.drops.table_full",
+    "sut.drops.unknown_inbound",
+    "sut.drops.filtered_inbound",
+    "sut.drops.port_full",
     "ledger.planned",
     "ledger.on_time",
     "ledger.late",
@@ -25,6 +33,10 @@ pub const METRICS: [&str; 51] = [
     "ledger.corrupt",
     "ledger.misrouted",
     "ledger.mistranslated",
+    "ledger.flood_sent",
+    "ledger.flood_passed",
+    "ledger.scan_sent",
+    "ledger.scan_passed",
     "latency_us.p50",
     "latency_us.p90",
     "latency_us.p99",
@@ -64,6 +76,11 @@ impl Summary {
     /// The value at a path such as `ledger.lost`; `None` where it could not be had, or is no
     /// number.
     pub fn metric(&self, path: &str) -> Option<f64> {
+        if let Some(reason) = path.strip_prefix("sut.drops.") {
+            // A SUT that counts nothing at all has no cores to count.
+            let counted = !self.sut.cores.is_empty();
+            return counted.then(|| *self.sut.drops.get(reason).unwrap_or(&0) as f64);
+        }
         let whole = serde_json::to_value(self).ok()?;
         let parts: Vec<&str> = path.split('.').collect();
         largest(&whole, &parts)

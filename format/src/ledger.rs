@@ -1,13 +1,14 @@
 //! Where probes end: the counts that every trial, core and run report in the same form.
 //!
 //! Counts only. Which class a probe ends in is decided by the generator, from packets alone; here
-//! they are added up, and shown to be complete.
+//! they are added up, and shown to be complete. Packets of attacks are no probes: they stand beside.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign};
 
-/// Where probes ended: each in exactly one class (the first line), with flags (the second).
+/// Where probes ended: each in exactly one class (the first line), with flags (the second). Beside
+/// them, and in none of these, the packets of attacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ledger {
     /// Probes planned.
@@ -30,6 +31,18 @@ pub struct Ledger {
     pub misrouted: u64,
     /// Outer addresses or ports differ from those recorded at set-up.
     pub mistranslated: u64,
+    /// SYNs of a flood sent: no probes, not planned and never lost.
+    #[serde(default)]
+    pub flood_sent: u64,
+    /// Of these, the ones that the SUT let through.
+    #[serde(default)]
+    pub flood_passed: u64,
+    /// Packets of a scan from outside sent: no probes, not planned and never lost.
+    #[serde(default)]
+    pub scan_sent: u64,
+    /// Of these, the ones that reached a subscriber.
+    #[serde(default)]
+    pub scan_passed: u64,
 }
 
 impl Ledger {
@@ -56,6 +69,10 @@ impl Add for Ledger {
             corrupt: self.corrupt + other.corrupt,
             misrouted: self.misrouted + other.misrouted,
             mistranslated: self.mistranslated + other.mistranslated,
+            flood_sent: self.flood_sent + other.flood_sent,
+            flood_passed: self.flood_passed + other.flood_passed,
+            scan_sent: self.scan_sent + other.scan_sent,
+            scan_passed: self.scan_passed + other.scan_passed,
         }
     }
 }

@@ -231,6 +231,9 @@ pub struct PhasePlan {
     pub close_per_s: f64,
     /// Probes sent over the connections held.
     pub rate: Rate,
+    /// Attacks beside it.
+    #[serde(default, skip_serializing_if = "Attack::is_none")]
+    pub attack: Attack,
     /// When the phase ends.
     pub until: Until,
 }
@@ -245,6 +248,25 @@ pub enum Rate {
     Max,
     /// This many packets per second.
     Pps(f64),
+}
+
+/// Packets that are no probes, sent to do harm. Rates are of all generator cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attack {
+    /// SYNs per second of the attackers, which nobody answers.
+    pub syn_flood_per_s: f64,
+    /// Subscribers that flood, all pairs.
+    pub attackers: u32,
+    /// Packets per second from strangers to the external addresses of connections.
+    pub scan_per_s: f64,
+}
+
+impl Attack {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        *self == Attack::default()
+    }
 }
 
 /// When a phase ends.

@@ -192,6 +192,9 @@ pub struct Sut {
     pub connections_peak: Option<u64>,
     /// Memory of the connection state in bytes ÷ connections at the peak.
     pub bytes_per_connection: Option<f64>,
+    /// Packets dropped in all phases, all cores, by reason; reasons that did not occur are absent.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
 }
 
 /// One core of the SUT during the measured phase.

@@ -1,15 +1,18 @@
 //! Scenarios from text to plan: those shipped, those that are wrong, and those that are noise.
 
-use format::plan::{Rate, Testbed, Until};
+use format::plan::{Attack, Rate, Testbed, Until};
 use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 7] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
     ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
     ("scenarios/churn.toml", include_str!("../../scenarios/churn.toml")),
+    ("scenarios/syn-flood.toml", include_str!("../../scenarios/syn-flood.toml")),
+    ("scenarios/capacity.toml", include_str!("../../scenarios/capacity.toml")),
+    ("scenarios/capacity-ports.toml", include_str!("../../scenarios/capacity-ports.toml")),
 ];
 
 fn plan(source: &str, file: &str, overrides: &[(&str, &str)]) -> Result<Plan, String> {
@@ -72,6 +75,55 @@ fn churn_is_what_its_comments_say() {
     let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
     assert_eq!((demand.held_peak, demand.tracked_peak), (462_144, 942_144));
     assert_eq!(plan.addresses.subscribers_per_pair, 8192);
+}
+
+#[test]
+fn attackers_are_counted_in_with_what_they_may_hold() {
+    let plan = plan(SHIPPED[4].1, SHIPPED[4].0, &[]).expect("syn-flood");
+    let expected = Attack { syn_flood_per_s: 5e5, attackers: 16, scan_per_s: 2.5e5 };
+    assert_eq!((plan.phases[1].attack, plan.phases[0].attack.is_none()), (expected, true));
+    // 262,144 connections and 16 x 64 half-open ones, a quarter more, the next power of two.
+    assert_eq!((plan.sut.half_open_max, plan.sut.table_entries), (64, 1 << 19));
+    assert_eq!(plan.sut.subscriber_connections_max, 512);
+}
+
+#[test]
+fn more_than_there_is_room_for_is_asked_on_purpose_only() {
+    for (index, message) in [
+        (5, "traffic.connections: 589824 connections, closed ones included"),
+        (6, "traffic.connections: 458752 connections, closed ones included"),
+    ] {
+        let (file, source) = SHIPPED[index];
+        assert!(plan(source, file, &[]).is_ok(), "{file}");
+        let text = source.replace("overcommit = true", "");
+        let error = plan(&text, file, &[]).expect_err("too many");
+        assert!(error.contains(message) && error.contains("overcommit = true"), "{error}");
+    }
+    let text = SHIPPED[5].1.replace("overcommit = true", "half_open_max = 1");
+    let error = plan(&text, SHIPPED[5].0, &[]).expect_err("too many for the table alone");
+    let message =
+        "sut.table_entries: 262144 are too few; expected at least 331776 on each SUT core";
+    assert!(error.contains(message) && error.contains("overcommit = true"), "{error}");
+}
+
+#[test]
+fn an_attack_that_cannot_be_is_refused() {
+    let flood = |from: &str, to: &str| {
+        let source = SHIPPED[4].1.replacen("half_open_max = 64", "half_open_max = 1", 1);
+        let source = source.replacen(from, to, 1);
+        plan(&source, "flood.toml", &[]).expect_err(to)
+    };
+    for (from, to, part) in [
+        ("attackers = 16", "attackers = 0", "phase.steady.attackers: 0 attackers; expected at le"),
+        ("attackers = 16", "attackers = 4_097", "4097 of 4096 subscribers; expected at most 4096"),
+        ("syn_flood = \"500k/s\"", "", "phase.steady.attackers: no one floods"),
+        ("\"500k/s\"", "\"max\"", "phase.steady.syn_flood: `max` is not understood"),
+        ("half_open_max = 1", "half_open_max = 0", "sut.half_open_max: 0 connections"),
+        ("port_block = 128", "overcommit = 1", "sut.overcommit"),
+    ] {
+        let error = flood(from, to);
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]

@@ -55,7 +55,10 @@ fn complete() -> Summary {
                 high: Some(4.6),
                 confidence: Some(0.95),
             }),
-            trials: Vec::new(),
+            trials: vec![
+                Trial { offered_mpps: 5.0, forwarded_mpps: 4.5, lost: 3, seconds: 10.0 },
+                Trial { offered_mpps: 5.0, forwarded_mpps: 4.5, lost: 7, seconds: 10.0 },
+            ],
         },
         sut: Sut {
             source: Source::WhiteBox,
@@ -71,6 +74,7 @@ fn complete() -> Summary {
             }],
             connections_peak: Some(1000),
             bytes_per_connection: Some(64.0),
+            drops: BTreeMap::new(),
         },
         ledger: Ledger { planned: 10, on_time: 10, ..Ledger::default() },
         latency_us: Latency {
@@ -115,6 +119,8 @@ fn every_metric_names_a_value() {
     }
     assert_eq!(summary.metric("ledger.on_time"), Some(10.0));
     assert_eq!(summary.metric("recovery_ms.p99"), Some(30.0), "the largest of all events");
+    assert_eq!(summary.metric("throughput.trials.lost"), Some(7.0), "the largest of all trials");
+    assert_eq!(summary.metric("sut.drops.table_full"), Some(0.0), "counted, and none");
     for none in ["", "ledger", "ledger.on_time.x", "run.git", "host.cores", "no.such"] {
         assert_eq!(summary.metric(none), None, "{none}");
     }

@@ -12,6 +12,7 @@ use dataplane::identity::{Identity, Mac};
 use dataplane::port::link::{DEPTH, frames_per_lane, loopback};
 use dataplane::run::Load;
 use dataplane::worker::{CoreId, ServerId, Worker};
+use kronogen::attack::Attack;
 use kronogen::config::{Config, CoreConfig, Phase, Range, Rate, Until};
 use kronogen::control::{Control, Field, Progress};
 use kronogen::worker::Generator;
@@ -28,6 +29,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32) -> Confi
         open_per_s,
         close_per_s: 0.0,
         rate,
+        attack: Attack::default(),
         until,
     };
     Config {

@@ -4,6 +4,7 @@
 //! Everything is resolved here: rates are per core, sizes a plain sequence, addresses given. Nothing
 //! is derived from a scenario; that is the plan's business.
 
+use crate::attack::Attack;
 use crate::mix::Mix;
 use crate::stamp::Source;
 use crate::tuple::{ID_BITS, SHARDS_MAX};
@@ -109,6 +110,9 @@ pub struct Phase {
     /// Data packets.
     #[serde(default)]
     pub rate: Rate,
+    /// Attacks beside it.
+    #[serde(default)]
+    pub attack: Attack,
     /// When the phase ends.
     pub until: Until,
 }
@@ -210,7 +214,8 @@ impl Config {
         require(phases, "phases", self.phases.len(), "1 to 255 phases")?;
         self.phases.iter().enumerate().try_for_each(|(index, phase)| {
             let most = self.cores.iter().map(|core| core.connections).min().unwrap_or(0);
-            phase.validate(most, &format!("phases[{index}]"))
+            let attackers = self.cores.iter().map(CoreConfig::attackers_max).min().unwrap_or(0);
+            phase.validate(most, attackers, &format!("phases[{index}]"))
         })
     }
 
@@ -229,6 +234,12 @@ impl Config {
 }
 
 impl CoreConfig {
+    /// Most subscribers that can flood, as many from each range.
+    fn attackers_max(&self) -> u32 {
+        let least = self.subscribers.iter().map(|range| range.count).min().unwrap_or(0);
+        least.saturating_mul(self.subscribers.len() as u32)
+    }
+
     fn validate(&self, server: ServerId, at: &str) -> Result<(), ConfigError> {
         let source = Source::new(server, self.core).is_some();
         let both = (server.0, self.core.0);
@@ -250,7 +261,7 @@ impl CoreConfig {
 }
 
 impl Phase {
-    fn validate(&self, connections: u32, at: &str) -> Result<(), ConfigError> {
+    fn validate(&self, connections: u32, attackers: u32, at: &str) -> Result<(), ConfigError> {
         let rate = |rate: f64| (0.0..=1e9).contains(&rate);
         let key = |name: &str| format!("{at}.{name}");
         let expected = "a rate from 0 to 10⁹ per second";
@@ -265,6 +276,12 @@ impl Phase {
             let rate = format!("{:?}", self.rate);
             require(self.rate != Rate::None, key("rate"), rate, "a rate at which to validate")?;
         }
+        let Attack { syn_flood_per_s: flood, scan_per_s: scan, .. } = self.attack;
+        require(rate(flood), key("attack.syn_flood_per_s"), flood, expected)?;
+        require(rate(scan), key("attack.scan_per_s"), scan, expected)?;
+        let enough = flood == 0.0 || (1..=attackers).contains(&self.attack.attackers);
+        let some = "1 to as many as a core has subscribers";
+        require(enough, key("attack.attackers"), self.attack.attackers, some)?;
         if let Until::Held(held) = self.until {
             let expected = "at most the connections of every core";
             require(held <= connections, key("until"), held, expected)?;
@@ -326,6 +343,7 @@ pub(crate) mod tests {
                     open_per_s: 1e6,
                     close_per_s: 0.0,
                     rate: Rate::None,
+                    attack: Attack::default(),
                     until: Until::Held(1000),
                 },
                 Phase {
@@ -333,6 +351,7 @@ pub(crate) mod tests {
                     open_per_s: 0.0,
                     close_per_s: 0.0,
                     rate: Rate::Pps(1e6),
+                    attack: Attack::default(),
                     until: Until::For(1_000_000_000),
                 },
             ],
@@ -356,7 +375,7 @@ pub(crate) mod tests {
     #[test]
     fn values_a_core_cannot_work_with_are_named() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 9] = [
+        let table: [(&str, Change); 11] = [
             ("sizes", |c| c.sizes = vec![63]),
             ("up_share", |c| c.up_share = 1.1),
             ("batch", |c| c.batch = 0),
@@ -365,6 +384,8 @@ pub(crate) mod tests {
             ("cores[0].subscribers", |c| c.cores[0].subscribers[0].count = 3),
             ("cores[0].gateways", |c| c.cores[0].gateways.clear()),
             ("phases[0].until", |c| c.phases[0].until = Until::Held(1001)),
+            ("phases[1].attack.attackers", |c| c.phases[1].attack.syn_flood_per_s = 1.0),
+            ("phases[1].attack.scan_per_s", |c| c.phases[1].attack.scan_per_s = -1.0),
             ("phases[1].rate", |c| c.phases[1].rate = Rate::Pps(f64::NAN)),
         ];
         for (key, change) in table {

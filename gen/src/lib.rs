@@ -11,6 +11,7 @@
 //! in virtual time.
 #![forbid(unsafe_code)]
 
+pub mod attack;
 pub mod config;
 pub mod control;
 pub mod ends;

@@ -1,5 +1,6 @@
 //! One phase of one core: what is counted while it runs, and the record that is left of it.
 
+use crate::attack::AttackLedger;
 use crate::latency::{Latency, Quantiles};
 use crate::ledger::Ledger;
 use dataplane::clock::Nanos;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trial {
     pub(crate) ledger: Ledger,
+    pub(crate) attack: AttackLedger,
     pub(crate) latency: Latency,
     /// Common start, end of sending and end of the drain; zero where it has not come to that.
     pub(crate) start: Nanos,
@@ -49,6 +51,8 @@ pub struct Record {
     pub seconds: f64,
     /// Where every planned packet ended.
     pub ledger: Ledger,
+    /// What became of the packets of attacks, which are no probes.
+    pub attack: AttackLedger,
     /// Latency from the planned instant.
     pub latency: Quantiles,
     /// Buckets of the latency histogram that are not empty: highest value in ns, and count.
@@ -101,6 +105,7 @@ impl Trial {
             start: self.start,
             seconds: span.as_secs_f64(),
             ledger: self.ledger,
+            attack: self.attack,
             latency: self.latency.quantiles(),
             histogram: self.latency.buckets(),
             opened: self.opened,

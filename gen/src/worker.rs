@@ -8,6 +8,7 @@
 //! Phases are ordered by a [`Control`]: run, drain for a fixed time, end, wait. Each is a trial
 //! with a ledger, a histogram and a number of its own, all made at construction.
 
+mod attack;
 mod churn;
 mod classes;
 mod data;
@@ -27,6 +28,7 @@ use crate::stamp::{Direction, Source, TrialId, UdpStamp, ticks, window};
 use crate::template::{self, Hop};
 use crate::trial::{Record, Trial};
 use crate::tuple::{ConnectionId, Tuples};
+use attack::Attacks;
 use churn::Retry;
 use data::{Picks, Window};
 use dataplane::burst::{BURST, Burst};
@@ -75,6 +77,7 @@ pub struct Generator<P: Port> {
     opening: Pacer,
     closing: Pacer,
     sending: Pacer,
+    attacks: Attacks,
     stage: Stage,
     /// Phase under way or ended last, and its trial.
     phase: usize,
@@ -207,6 +210,7 @@ impl<P: Port> Generator<P> {
             opening: idle.clone(),
             closing: idle.clone(),
             sending: idle,
+            attacks: Attacks::none(),
             stage: Stage::Waiting,
             phase: 0,
             trials: vec![Trial::default(); config.phases.len()],
@@ -250,8 +254,10 @@ impl<P: Port> Generator<P> {
     }
 
     fn begin(&mut self, phase: usize, start: Nanos, load: &Load) {
-        let Phase { open_per_s, close_per_s, rate, until, .. } = self.plan.phases[phase];
+        let Phase { open_per_s, close_per_s, rate, until, ref attack, .. } =
+            self.plan.phases[phase];
         self.unvalidated = self.to_validate(until);
+        self.attacks.begin(start, attack);
         self.opening = Pacer::new(start, open_per_s, self.rng.next_u64());
         self.closing = Pacer::new(start, close_per_s, self.rng.next_u64());
         let pps = if let Rate::Pps(pps) = rate { pps } else { 0.0 };
@@ -379,7 +385,7 @@ impl<P: Port> Worker for Generator<P> {
         self.turn(now);
         let received = self.receive(now);
         let sent = if self.stage == Stage::Running {
-            self.churn(now, now) + self.send(now, now)
+            self.churn(now, now) + self.send(now, now) + self.attack(now)
         } else {
             0
         };

@@ -7,7 +7,7 @@ use crate::capacity::{Memory, cpus_needed};
 use analysis::figure;
 use comfy_table::{CellAlignment, Table, presets};
 use format::Plan;
-use format::plan::{Criterion, Faults, Rate, Until};
+use format::plan::{Attack, Criterion, Faults, Rate, Until};
 use format::scenario::Demand;
 use std::fmt::Write;
 
@@ -29,6 +29,9 @@ pub fn explain(plan: &Plan) -> String {
     line("connections", connections(plan, &demand));
     line("addresses", addresses(plan));
     line("timing", timing(plan));
+    if let Some(attacks) = attacks(plan) {
+        line("attacks", attacks);
+    }
     if let Some(faults) = &plan.faults {
         line("faults", faulty(faults));
     }
@@ -118,6 +121,23 @@ fn timing(plan: &Plan) -> String {
         seconds(plan.traffic.drain_ns as f64 / 1e9),
         figure::plural(plan.traffic.batch as usize, "frame"),
     )
+}
+
+/// What is sent to do harm, and when; `None` where nothing is.
+fn attacks(plan: &Plan) -> Option<String> {
+    let phases = plan.phases.iter().filter(|phase| !phase.attack.is_none()).map(|phase| {
+        let Attack { syn_flood_per_s, attackers, scan_per_s } = phase.attack;
+        let flood = (syn_flood_per_s > 0.0).then(|| {
+            let who = figure::plural(attackers as usize, "subscriber");
+            format!("{} SYNs/s of {who}", per_second(syn_flood_per_s))
+        });
+        let scan =
+            (scan_per_s > 0.0).then(|| format!("{} packets/s of a scan", per_second(scan_per_s)));
+        let both: Vec<String> = [flood, scan].into_iter().flatten().collect();
+        format!("{} in {}", both.join(" and "), phase.name)
+    });
+    let phases: Vec<String> = phases.collect();
+    (!phases.is_empty()).then(|| phases.join("; "))
 }
 
 fn faulty(faults: &Faults) -> String {

@@ -190,6 +190,11 @@ impl<'a> Layout<'a> {
                 Rate::Max => kronogen::config::Rate::Max,
                 Rate::Pps(pps) => kronogen::config::Rate::Pps(pps * share),
             },
+            attack: kronogen::attack::Attack {
+                syn_flood_per_s: phase.attack.syn_flood_per_s * share,
+                attackers: phase.attack.attackers.div_ceil(self.generators),
+                scan_per_s: phase.attack.scan_per_s * share,
+            },
             until: match phase.until {
                 Until::Held(count) => kronogen::config::Until::Held(self.held_per_core(count)),
                 Until::For(ns) => kronogen::config::Until::For(ns),

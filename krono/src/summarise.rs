@@ -22,6 +22,7 @@ use format::summary::{
     Connections, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut, SutCore,
     Throughput, Trial,
 };
+use kronogen::attack::AttackLedger;
 use kronogen::trial::Record;
 use std::collections::BTreeMap;
 
@@ -100,7 +101,9 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
 /// Classes of a record. What a core that was cut short had planned and not yet handed to the port
 /// never left.
 fn ledger(record: &Record) -> Ledger {
-    let mut ledger = Ledger::from(&record.ledger);
+    let AttackLedger { flood_sent, flood_passed, scan_sent, scan_passed, .. } = record.attack;
+    let probes = Ledger::from(&record.ledger);
+    let mut ledger = Ledger { flood_sent, flood_passed, scan_sent, scan_passed, ..probes };
     if record.interrupted {
         ledger.unsent = record.ledger.planned.saturating_sub(record.ledger.sent);
     }
@@ -207,12 +210,15 @@ fn sut(plan: &Plan, outcome: &Outcome, trials: &[&PhaseOutcome], samples: &[Samp
         .zip(connections_peak.filter(|&peak| peak > 0))
         .map(|(bytes, peak)| bytes as f64 / peak as f64);
     let cores = cores.into_iter().map(|((server, core), sums)| sums.core(server, core)).collect();
+    let mut all = Sums::default();
+    outcome.phases.iter().flat_map(|phase| &phase.sut).for_each(|core| all.add(core, 0.0));
     Sut {
         source: Source::WhiteBox,
         kind: plan.topology.sut_kind,
         cores,
         connections_peak,
         bytes_per_connection,
+        drops: all.drops,
     }
 }
 

@@ -296,3 +296,44 @@ fn a_sut_at_fault_is_caught_and_named() {
         assert_eq!(summary["pass"]["met"], false, "{fault}");
     }
 }
+
+/// More connections than the table holds, a flood by half of the subscribers and a scan: the limits are
+/// held to the packet, every refusal has its reason, and of what is measured nothing is lost.
+#[test]
+fn attacks_are_stopped_and_what_is_established_loses_nothing() {
+    if processors() < 2 {
+        return println!("skipped: a run needs two processors");
+    }
+    let folder = folder();
+    // 32 subscribers with 64 connections each. On a busy machine all their handshakes may be under way
+    // at once: the limit is for the flood alone.
+    let attack = "rate = \"max\"\nsyn_flood = \"50k/s\"\nattackers = 16\nscan = \"50k/s\"";
+    let source = SCENARIO
+        .replace("connections = 2048", "connections = 2048\nsubscribers = 32")
+        .replace("rate = \"100kpps\"", attack);
+    let roomy = "[sut]\nport_block = 128\nhalf_open_max = 64\n";
+    let full = roomy.to_owned() + "table_entries = 2000\novercommit = true\n";
+    for (name, sut, opened, passed, reason) in
+        [("flood", roomy, 2048, 16 * 64, "half_open_limit"), ("full", &full, 2000, 0, "table_full")]
+    {
+        let file = format!("{name}.toml");
+        let text = source.clone() + "\"ledger.scan_passed\" = { max = 0 }\n" + sut;
+        fs::write(folder.path().join(&file), text).expect("written");
+        let output = krono_within_a_minute(folder.path(), &["run", &file, "--out", name]);
+        assert_exit(&output, 0);
+        let summary = summary(&folder.path().join(name));
+        let (ledger, drops) = (&summary["ledger"], &summary["sut"]["drops"]);
+        let count = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
+        assert_eq!(count(&summary["connections"]["opened"]), opened, "{name}");
+        assert_eq!(count(&summary["sut"]["connections_peak"]), opened + passed, "{name}");
+        assert_eq!(count(&summary["throughput"]["trials"][0]["lost"]), 0, "{name}");
+        assert_eq!(count(&ledger["flood_passed"]), passed, "{name}");
+        let (flood, scan) = (count(&ledger["flood_sent"]), count(&ledger["scan_sent"]));
+        assert!(flood > 5_000 && scan > 5_000, "{name}: {flood} {scan}");
+        // Whatever was sent and did not pass was refused by name.
+        let given_up = count(&ledger["lost"]);
+        assert_eq!(count(&drops[reason]), flood - passed + given_up, "{name}: {drops}");
+        let scanned = count(&drops["unknown_inbound"]) + count(&drops["filtered_inbound"]);
+        assert_eq!(scanned, scan, "{name}: {drops}");
+    }
+}

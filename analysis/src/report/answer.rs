@@ -80,7 +80,9 @@ fn rate(summary: &Summary) -> String {
         }
     };
     let genome = figure::genome(&rates.genome);
-    let held = match summary.connections.held_peak {
+    // What was given up is held, and not established.
+    let connections = &summary.connections;
+    let held = match connections.held_peak.saturating_sub(connections.failed) {
         0 => String::new(),
         1 => " on one established connection".to_owned(),
         held => format!(" on {} established connections", figure::count(held)),
@@ -129,8 +131,11 @@ fn integrity(summary: &Summary, sent: u64) -> String {
         format!("with 0 of {all} packets lost, corrupt, misrouted or mistranslated")
     } else {
         let [corrupt, misrouted, mistranslated] = rest.map(figure::count);
+        let trials = &summary.throughput.trials;
+        let elsewhere = ledger.lost > 0 && !trials.is_empty() && trials.iter().all(|t| t.lost == 0);
+        let when = if elsewhere { ", none in the measured phase" } else { "" };
         format!(
-            "with {} of {all} packets lost ({}), {corrupt} corrupt, {misrouted} misrouted and \
+            "with {} of {all} packets lost ({}{when}), {corrupt} corrupt, {misrouted} misrouted and \
              {mistranslated} mistranslated",
             figure::count(ledger.lost),
             figure::percent_of(ledger.lost, sent),

@@ -38,6 +38,9 @@ pub fn text(summary: &Summary) -> String {
              {misrouted} misrouted, {mistranslated} mistranslated"
         ),
     );
+    if let Some(attacks) = attacks(summary) {
+        line("attacks", attacks);
+    }
     line("latency", latency(summary));
     let connections = &summary.connections;
     let [opened, failed, held] =
@@ -47,6 +50,9 @@ pub fn text(summary: &Summary) -> String {
         format!("{held} held at the peak, {opened} opened, {failed} not established"),
     );
     line("SUT", sut(summary));
+    if !summary.sut.drops.is_empty() {
+        line("dropped", dropped(summary));
+    }
     line("certificate", certificate(summary));
     let criteria = &summary.pass.criteria;
     if !criteria.is_empty() {
@@ -64,6 +70,27 @@ pub fn text(summary: &Summary) -> String {
     let revision = run.git.as_deref().unwrap_or("unknown revision");
     line("run", format!("{}, seed {}, krono {} ({revision})", run.id, run.seed, run.version));
     text
+}
+
+/// What became of the packets of attacks; `None` where there was none.
+fn attacks(summary: &Summary) -> Option<String> {
+    let ledger = &summary.ledger;
+    let of = |sent: u64, passed: u64, what: &str| {
+        let [sent_text, passed_text] = [sent, passed].map(figure::count);
+        (sent > 0).then(|| format!("{passed_text} of {sent_text} {what} passed"))
+    };
+    let flood = of(ledger.flood_sent, ledger.flood_passed, "SYNs of a flood");
+    let scan = of(ledger.scan_sent, ledger.scan_passed, "packets of a scan");
+    let both: Vec<String> = [flood, scan].into_iter().flatten().collect();
+    (!both.is_empty()).then(|| both.join(", "))
+}
+
+/// What the SUT dropped in all phases, by reason, the most frequent first.
+fn dropped(summary: &Summary) -> String {
+    let mut drops: Vec<(&String, &u64)> = summary.sut.drops.iter().collect();
+    drops.sort_by_key(|&(_, count)| std::cmp::Reverse(*count));
+    let each = drops.into_iter().map(|(why, count)| format!("{why} {}", figure::count(*count)));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Text of a scenario may hold line breaks and terminal codes; a line of ours may not.

@@ -44,7 +44,7 @@ pub(super) fn derive(
     let (pairs, per_pair) = (topology.pairs(), u64::from(addresses.subscribers_per_pair));
     let ports = per_pair * u64::from(port_block);
     let needed = tracked.div_ceil(pairs);
-    if needed > ports {
+    if needed > ports && !keys.sut.overcommit {
         let block = needed.div_ceil(per_pair).next_power_of_two();
         let problem = format!(
             "{tracked} connections, closed ones included until their timers end, are more than \
@@ -52,7 +52,8 @@ pub(super) fn derive(
             pairs * per_pair
         );
         return Err(refuse("traffic.connections", problem).remedy(format!(
-            "Set sut.port_block = {block}, or more traffic.subscribers, or shorter sut.timers."
+            "Set sut.port_block = {block}, or more traffic.subscribers, or shorter sut.timers; or \
+             overcommit = true under [sut]."
         )));
     }
     let blocks_per_address = PORTS_PER_ADDRESS / u64::from(port_block);

@@ -87,10 +87,12 @@ fn remembered_s(seconds: f64, timers: &Timers, udp_share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Attack;
 
     fn phase(open_per_s: f64, close_per_s: f64, until: Until) -> PhasePlan {
         let (name, rate) = ("p".to_owned(), Rate::None);
-        PhasePlan { name, open_per_s, close_per_s, rate, until }
+        let attack = Attack::default();
+        PhasePlan { name, open_per_s, close_per_s, rate, attack, until }
     }
 
     #[test]

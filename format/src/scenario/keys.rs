@@ -189,6 +189,10 @@ pub struct SutKeys {
     /// rounded up to a power of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_entries: Option<u64>,
+    /// Lets the phases ask for more connections than table or ports have room for, to see what the
+    /// SUT does then.
+    #[serde(skip_serializing_if = "is_false")]
+    pub overcommit: bool,
     /// Connections one subscriber may hold, to whatever remotes (RFC 6888 REQ-5). Default: four times
     /// `port_block`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,11 +210,16 @@ impl Default for SutKeys {
         SutKeys {
             port_block: 64,
             table_entries: None,
+            overcommit: false,
             subscriber_connections_max: None,
             half_open_max: None,
             timers: TimerKeys::default(),
         }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Idle time after which a connection is forgotten.
@@ -260,6 +269,18 @@ pub struct PhaseKeys {
     /// Connections closed per second.
     #[serde(default = "none_per_second")]
     pub close: PerSecond,
+    /// SYNs per second that `attackers` send and never follow up, each from a port of its own. No
+    /// probes: the ledger has them apart, as `flood_sent` and `flood_passed`.
+    #[serde(default = "none_per_second", skip_serializing_if = "is_none_per_second")]
+    pub syn_flood: PerSecond,
+    /// Subscribers that flood; rounded up to as many for each generator core. Default with
+    /// `syn_flood`: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attackers: Option<u32>,
+    /// Packets per second from strangers on the internet to the external addresses that connections
+    /// have been seen to have, port after port; in the ledger as `scan_sent` and `scan_passed`.
+    #[serde(default = "none_per_second", skip_serializing_if = "is_none_per_second")]
+    pub scan: PerSecond,
     /// How long the phase lasts. Absent, the phase fills: it ends when `count` are held.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
@@ -280,6 +301,10 @@ pub struct PhaseKeys {
 
 fn none_per_second() -> PerSecond {
     PerSecond(0.0)
+}
+
+fn is_none_per_second(rate: &PerSecond) -> bool {
+    *rate == none_per_second()
 }
 
 /// An impaired network between SUT and generator. Each share is one frame in so many: `"1/1000"`.

@@ -7,7 +7,9 @@ use super::keys::{FaultKeys, Keys, PhaseKeys, TimerKeys};
 use super::{RunOptions, SCHEMA, Scenario};
 use crate::error::Diagnostic;
 use crate::judge::METRICS;
-use crate::plan::{self, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan};
+use crate::plan::{
+    self, Addresses, Attack, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan,
+};
 use crate::plan::{Timers, Topology, Traffic, Until};
 use crate::summary::LAYER;
 use crate::unit::Duration;
@@ -63,9 +65,13 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
     let traffic = check.traffic(&topology)?;
     let phases = check.phases(&traffic)?;
     let timers = check.timers()?;
-    let demand = Demand::of(&phases, &timers, traffic.udp_share);
+    let half_open_max = check.quota("half_open_max")?;
+    let mut demand = Demand::of(&phases, &timers, traffic.udp_share);
+    demand.tracked_peak += check.flooded(&phases, half_open_max);
     check.phases_make_sense(&phases, &demand, &timers, traffic.udp_share)?;
     check.connections_per_core(&topology, &demand)?;
+    let addresses = address::derive(keys, check.places, &topology, demand.tracked_peak)?;
+    check.attackers(&phases, &topology, &addresses)?;
     Ok(Plan {
         schema: plan::SCHEMA,
         question: keys.question.clone(),
@@ -74,11 +80,11 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
         seed,
         testbed: options.testbed.clone(),
         repeat,
-        addresses: address::derive(keys, check.places, &topology, demand.tracked_peak)?,
+        addresses,
         sut: SutPlan {
             table_entries: check.table_entries(&topology, &demand)?,
             subscriber_connections_max: check.quota("subscriber_connections_max")?,
-            half_open_max: check.quota("half_open_max")?,
+            half_open_max,
             timers,
         },
         topology,
@@ -246,6 +252,8 @@ impl Check<'_> {
                 ("count", phase.count.is_some()),
                 ("open", open_per_s > 0.0),
                 ("close", close_per_s > 0.0),
+                ("syn_flood", phase.syn_flood.0 > 0.0),
+                ("scan", phase.scan.0 > 0.0),
             ];
             if let Some((key, _)) = others.into_iter().find(|(_, given)| *given) {
                 let problem =
@@ -257,7 +265,8 @@ impl Check<'_> {
                 return Err(error.remedy("Say how fast, such as rate = \"max\"."));
             }
             let name = phase.name.clone();
-            return Ok(PhasePlan { name, open_per_s, close_per_s, rate, until: Until::Validated });
+            let (attack, until) = (Attack::default(), Until::Validated);
+            return Ok(PhasePlan { name, open_per_s, close_per_s, rate, attack, until });
         }
         let until = match (phase.duration, phase.count) {
             (Some(duration), None) if duration.0 > 0 => Until::For(duration.0),
@@ -282,7 +291,50 @@ impl Check<'_> {
         };
         // A rate of zero packets is no rate.
         let rate = if rate == Rate::Pps(0.0) { Rate::None } else { rate };
-        Ok(PhasePlan { name: phase.name.clone(), open_per_s, close_per_s, rate, until })
+        let attack = self.attack(phase)?;
+        Ok(PhasePlan { name: phase.name.clone(), open_per_s, close_per_s, rate, attack, until })
+    }
+
+    fn attack(&self, phase: &PhaseKeys) -> Result<Attack, Diagnostic> {
+        let attackers = match (phase.syn_flood.0 > 0.0, phase.attackers) {
+            (true, given) => given.unwrap_or(1),
+            (false, None) => 0,
+            (false, Some(_)) => {
+                let error = self.refuse(&phase_key(phase, "attackers"), "no one floods");
+                return Err(error.remedy("Set syn_flood, such as \"100k/s\", or leave it out."));
+            }
+        };
+        if phase.syn_flood.0 > 0.0 && attackers == 0 {
+            let error = self.refuse(&phase_key(phase, "attackers"), "0 attackers");
+            return Err(error.expected("at least 1"));
+        }
+        Ok(Attack { syn_flood_per_s: phase.syn_flood.0, attackers, scan_per_s: phase.scan.0 })
+    }
+
+    /// Half-open connections that floods can hold at once.
+    fn flooded(&self, phases: &[PhasePlan], half_open_max: u32) -> u64 {
+        let attackers = phases.iter().map(|phase| phase.attack.attackers).max().unwrap_or(0);
+        u64::from(attackers) * u64::from(half_open_max)
+    }
+
+    /// As many attackers as there are subscribers to be dealt out evenly.
+    fn attackers(
+        &self,
+        phases: &[PhasePlan],
+        topology: &Topology,
+        addresses: &Addresses,
+    ) -> Result<(), Diagnostic> {
+        let per_core = u64::from(addresses.subscribers_per_pair) * u64::from(topology.suts());
+        let room = per_core * u64::from(topology.generators());
+        for (keys, phase) in self.keys.phases.iter().zip(phases) {
+            if u64::from(phase.attack.attackers) > room {
+                let problem = format!("{} of {room} subscribers", phase.attack.attackers);
+                return Err(self
+                    .refuse(&phase_key(keys, "attackers"), problem)
+                    .expected(format!("at most {room}")));
+            }
+        }
+        Ok(())
     }
 
     /// Traffic needs connections to run over, and connections need traffic to stay alive.
@@ -334,12 +386,16 @@ impl Check<'_> {
         let needed = demand.tracked_peak.div_ceil(u64::from(topology.suts()));
         match self.keys.sut.table_entries {
             None => Ok((needed + needed / 4).next_power_of_two()),
-            Some(entries) if entries >= needed => Ok(entries),
+            Some(0) => {
+                let error = self.refuse("sut.table_entries", "0 entries");
+                Err(error.expected("at least 1 on each SUT core"))
+            }
+            Some(entries) if entries >= needed || self.keys.sut.overcommit => Ok(entries),
             Some(entries) => {
                 let error = self.refuse("sut.table_entries", format!("{entries} are too few"));
                 Err(error.expected(format!(
                     "at least {needed} on each SUT core, closed connections included until their \
-                     timers end"
+                     timers end; or overcommit = true"
                 )))
             }
         }

@@ -152,6 +152,7 @@ impl<P: Port> Generator<P> {
         let ledger = &mut trial.ledger;
         let probe = match found {
             Ok(probe) => probe,
+            Err(_) if trial.attack.book_passed(frame.head()) => return false,
             Err(refusal) => {
                 match refusal {
                     Refusal::Foreign => ledger.foreign += 1,

@@ -1,5 +1,6 @@
 //! Generator cores in virtual time, on links that are perfect or broken in known ways.
 
+mod attack;
 mod faults;
 mod fingerprint;
 mod phases;

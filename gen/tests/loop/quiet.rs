@@ -3,6 +3,7 @@
 use crate::rig::{Rig, config, fill, phase, steady};
 use dataplane::frame::Arena;
 use dataplane::port::link::loopback;
+use kronogen::attack::Attack;
 use kronogen::config::{Phase, Rate, Until};
 
 #[test]
@@ -10,6 +11,7 @@ fn no_step_allocates() {
     let churn = Phase {
         open_per_s: 200_000.0,
         close_per_s: 200_000.0,
+        attack: Attack { syn_flood_per_s: 100_000.0, attackers: 3, scan_per_s: 100_000.0 },
         ..phase("churn", Rate::Pps(500_000.0), Until::For(20_000_000))
     };
     let phases = vec![fill(1000), steady(Rate::Max, 20), churn];

@@ -5,6 +5,7 @@ use dataplane::identity::{Identity, Mac};
 use dataplane::port::Port;
 use dataplane::run::Load;
 use dataplane::worker::{CoreId, Next, ServerId, Worker};
+use kronogen::attack::Attack;
 use kronogen::config::{Config, CoreConfig, Phase, Range, Rate, Until};
 use kronogen::control::{Control, Field, Progress};
 use kronogen::worker::Generator;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 pub(crate) const STEP: Nanos = Nanos(10_000);
 
 pub(crate) fn phase(name: &str, rate: Rate, until: Until) -> Phase {
-    Phase { name: name.to_owned(), open_per_s: 0.0, close_per_s: 0.0, rate, until }
+    let (name, attack) = (name.to_owned(), Attack::default());
+    Phase { name, open_per_s: 0.0, close_per_s: 0.0, rate, attack, until }
 }
 
 pub(crate) fn fill(count: u32) -> Phase {

@@ -17,6 +17,7 @@ use crate::testbed::{Outcome, PhaseOutcome, SutCore};
 use analysis::figure;
 use format::plan::{Plan, Rate, SutKind, Topology};
 use format::summary::{Bound, Certificate, Summary, Warning};
+use kronogen::attack::AttackLedger;
 use kronogen::ledger::Ledger;
 
 /// Share of packets sent late from which times measured are the generator's own.
@@ -37,6 +38,7 @@ pub(super) struct Load {
     rate: Rate,
     seconds: f64,
     ledger: Ledger,
+    attack: AttackLedger,
     batches: u64,
     room_limited: u64,
     longest_gap_ns: u64,
@@ -49,12 +51,14 @@ impl Load {
             rate,
             seconds: trials.iter().map(|trial| seconds(trial)).sum(),
             ledger: Ledger::default(),
+            attack: AttackLedger::default(),
             batches: 0,
             room_limited: 0,
             longest_gap_ns: 0,
         };
         for record in trials.iter().flat_map(|trial| &trial.generators) {
             load.ledger.add(&record.ledger);
+            load.attack.add(&record.attack);
             load.batches += record.batches;
             load.room_limited += record.room_limited;
             load.longest_gap_ns = load.longest_gap_ns.max(record.longest_gap_ns);
@@ -91,6 +95,8 @@ impl Load {
         }
         let sut = trials.iter().flat_map(|trial| &trial.sut);
         let dropped: u64 = sut.map(|core| core.refused + core.drops.values().sum::<u64>()).sum();
+        // To stop an attack is no sign of weakness.
+        let dropped = dropped.saturating_sub(self.attack.stopped());
         let lost = self.ledger.lost().max(dropped) as f64 / self.ledger.sent as f64;
         // Waiting is the SUT's doing only if the SUT was at work all the while.
         let busy = busiest(trials).is_none_or(|share| share >= BUSY_SHARE_MIN);

@@ -6,6 +6,7 @@ use dataplane::clock::Nanos;
 use dataplane::worker::{CoreId, ServerId};
 use format::summary::Bound;
 use format::{RunOptions, Scenario};
+use kronogen::attack::AttackLedger;
 use kronogen::latency::Quantiles;
 
 fn plan(rate: &str) -> Plan {
@@ -37,6 +38,7 @@ fn record(planned: u64, sent: u64, arrived: u64) -> Record {
         start: Nanos(5_000_000_000),
         seconds: 1.0,
         ledger,
+        attack: AttackLedger::default(),
         latency: Quantiles { count: arrived, min_ns: 900, ..Quantiles::default() },
         histogram: vec![(1_000, arrived / 2), (50_000, arrived / 2)],
         opened: 0,

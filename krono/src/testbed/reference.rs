@@ -7,7 +7,7 @@ use dataplane::clock::Tsc;
 use dataplane::port::link::DEPTH;
 use dataplane::run::Stop;
 use dataplane::thread::allowed_cpus;
-use format::plan::{PhasePlan, Plan, Rate, SutKind, Until};
+use format::plan::{Attack, PhasePlan, Plan, Rate, SutKind, Until};
 use kronogen::trial::Record;
 use std::collections::BTreeMap;
 
@@ -33,6 +33,7 @@ pub(super) fn plan(plan: &Plan) -> Option<Plan> {
         open_per_s,
         close_per_s: 0.0,
         rate,
+        attack: Attack::default(),
         until,
     };
     let held = Until::Held(plan.traffic.connections);
