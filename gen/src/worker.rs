@@ -263,7 +263,7 @@ impl<P: Port> Generator<P> {
         let pps = if let Rate::Pps(pps) = rate { pps } else { 0.0 };
         self.sending = Pacer::new(start, pps, self.rng.next_u64());
         self.picks = Picks::default();
-        self.window = Window::default();
+        self.window = Window::since(start);
         self.sender.trial = TrialId(u8::try_from(phase + 1).expect("at most 255 phases"));
         self.phase = phase;
         self.stage = Stage::Ready;
