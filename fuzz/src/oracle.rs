@@ -216,6 +216,9 @@ fn answered(frame: &[u8], sent: &[u8]) {
             let after = Ipv4::read(&sent[14..]).expect("an answer");
             assert_eq!(residue(&[after.header]), 0, "header checksum");
             assert_eq!(after.ends(), [OWN.octets(), before.ends()[0]]);
+            if after.payload[0] == 11 {
+                return exceeded(frame, &before, &after);
+            }
             assert_eq!((before.payload[0], after.payload[0]), (8, 0), "an echo");
             assert_eq!(before.residue(), after.residue(), "checksum");
             assert_eq!(before.payload[4..], after.payload[4..], "what it echoes");
@@ -225,12 +228,30 @@ fn answered(frame: &[u8], sent: &[u8]) {
     }
 }
 
+/// Time exceeded about what has no hop left, was sent by one host to one host, and is no error.
+fn exceeded(frame: &[u8], before: &Ipv4, after: &Ipv4) {
+    assert!(before.header[8] < 2 && before.offset() == 0, "what hops are left");
+    let error = before.protocol() == ICMP && matches!(before.payload[0], 3..=5 | 11 | 12);
+    assert!(!error, "of an error");
+    let [from, to] = before.ends().map(|end| end[0]);
+    assert!(!matches!(from, 0 | 127 | 224..) && to < 224, "no hosts: {before:?}");
+    let whole = before.header.len() + before.payload.len();
+    assert_eq!((after.payload[1], after.residue()), (0, 0), "code and checksum");
+    assert_eq!(after.payload[8..], frame[14..14 + whole.min(576 - 28)], "quoted as it came");
+}
+
 fn answered6(frame: &[u8], sent: &[u8]) {
     assert_eq!(sent[22..38], OWN6.octets(), "from the core's own address");
     let of = |frame: &[u8]| {
         let len = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
         residue(&[&frame[22..54], &frame[18..20], &[0, ICMPV6], &frame[54..54 + len]])
     };
+    if sent[54] == 3 {
+        assert!(frame[21] < 2, "what hops are left");
+        let whole = 40 + usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+        assert_eq!((sent[55], of(sent)), (0, 0), "code and checksum");
+        return assert_eq!(sent[62..], frame[14..14 + whole.min(1280 - 48)], "quoted as it came");
+    }
     match (frame[54], sent[54]) {
         (128, 129) => assert_eq!(of(frame), of(sent), "checksum of an echo"),
         (135, 136) => assert_eq!((of(frame), of(sent)), (0, 0), "checksum of a neighbour"),

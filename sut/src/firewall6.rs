@@ -9,7 +9,8 @@
 //! transports are told by their addresses alone, SCTP and DCCP included.
 //!
 //! Direction follows from addresses: the configured prefixes are inside. It refuses to reassemble:
-//! a first fragment holds all headers (RFC 7112) and later ones pass where it has passed.
+//! a first fragment holds all headers (RFC 7112) and later ones pass where it has passed. A packet
+//! whose hop limit ends here is answered by Time Exceeded (RFC 4443 §3.3).
 //!
 //! Not this box's business: REC-2's scope boundary (no multicast is forwarded at all), REC-8 and 9
 //! (no DNS or DHCP service), REC-13 and 50 (no management here), REC-27 to 30 beyond addresses,
@@ -21,6 +22,7 @@
 
 mod address;
 mod connections;
+mod exceeded;
 mod flow;
 mod fragments;
 mod inside;
@@ -30,6 +32,7 @@ pub use connections::Connections6;
 pub use inside::PREFIXES_MAX;
 
 use crate::conntrack::{Direction, Segment};
+use crate::exceeded::Allowance;
 use crate::table::Hash;
 use crate::timer::{Deadlines, Tick};
 use crate::verdict::{Drop, Refusal, Verdict};
@@ -86,12 +89,15 @@ pub struct Firewall6 {
     own: Option<Ipv6Addr>,
     connections: Connections6,
     fragments: Fragments,
+    errors: Allowance,
 }
 
 /// A packet between classification and verdict.
 #[derive(Clone, Copy)]
 enum Task {
     Done(Verdict),
+    /// Comes no further than this: its hop limit is used up.
+    Exceeded(Datagram6),
     /// Belongs to a connection, or may open one.
     Packet {
         direction: Direction,
@@ -147,7 +153,8 @@ impl Firewall6 {
         let inside = Inside::new(inside).map_err(NotMade::TooManyPrefixes)?;
         let connections = Connections6::new(connections_max, deadlines, seed)
             .map_err(|source| NotMade::Memory { connections: connections_max, source })?;
-        Ok(Firewall6 { inside, own, connections, fragments: Fragments::new(LIFE_NS) })
+        let (fragments, errors) = (Fragments::new(LIFE_NS), Allowance::new());
+        Ok(Firewall6 { inside, own, connections, fragments, errors })
     }
 
     /// The core's connections.
@@ -255,7 +262,7 @@ impl Firewall6 {
             return refuse(Refusal::RoutingHeader);
         }
         if datagram.hop_limit <= 1 {
-            return refuse(Refusal::Ttl);
+            return Task::Exceeded(*datagram);
         }
         if let (Some(piece), Transport6::Later) = (datagram.chain.fragment, datagram.transport) {
             return self.later(ends, piece, false);
@@ -324,6 +331,7 @@ impl Firewall6 {
     ) -> Verdict {
         let passed = match *task {
             Task::Done(verdict) => return verdict,
+            Task::Exceeded(ref datagram) => return self.exceeded(frame, datagram, station, now),
             Task::Packet { direction, flow, hash, segment, first } => {
                 self.pass(direction, &flow, hash, segment, now).inspect(|()| {
                     if let Some(First { of, len }) = first {
@@ -355,6 +363,26 @@ impl Firewall6 {
             }
             Err(reason) => refused(reason),
         }
+    }
+
+    /// Tells the sender of a datagram that its hop limit ends here, if the core has an address to
+    /// tell it from.
+    #[cold]
+    fn exceeded<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        datagram: &Datagram6,
+        station: Station,
+        now: Tick,
+    ) -> Verdict {
+        let Some(own) = self.own.filter(|_| exceeded::may_be_told(frame.bytes(), datagram)) else {
+            return refused(Refusal::Ttl);
+        };
+        if !self.errors.take(now) {
+            return refused(Refusal::ErrorLimit);
+        }
+        exceeded::tell(frame, datagram, own, station.identity);
+        Verdict::Answered
     }
 
     /// Whether a packet passes, and what it does to its connection.
@@ -391,7 +419,7 @@ impl Task {
     fn hash(&self) -> Option<Hash> {
         match *self {
             Task::Packet { hash, .. } | Task::Error { hash, .. } => Some(hash),
-            Task::Done(_) | Task::Later { .. } => None,
+            Task::Done(_) | Task::Exceeded(_) | Task::Later { .. } => None,
         }
     }
 }

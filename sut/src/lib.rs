@@ -12,6 +12,7 @@ pub mod config;
 pub mod connections;
 pub mod conntrack;
 pub mod cuckoo_plus_plus;
+mod exceeded;
 pub mod firewall6;
 pub mod forwarder;
 pub mod life;

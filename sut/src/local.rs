@@ -1,5 +1,6 @@
 //! Packets for the core itself: as a router it answers ARP (RFC 826) and ICMP echo (RFC 792) for its
-//! own address, in place, and nothing else.
+//! own address, in place, and nothing else. What it says about packets for others is in
+//! [`crate::exceeded`].
 
 use dataplane::identity::Identity;
 use dataplane::wire::arp::{self, Arp};
@@ -11,8 +12,8 @@ use dataplane::wire::{Datagram, Transport};
 use std::net::Ipv4Addr;
 use zerocopy::FromBytes;
 
-/// Time to live of an answer (RFC 1700).
-const TTL: u8 = 64;
+/// Time to live of what the core sends itself (RFC 1700).
+pub(crate) const TTL: u8 = 64;
 
 /// Turns an ARP request for the core's address into its reply; `false` if it is none.
 pub(crate) fn answer_arp(

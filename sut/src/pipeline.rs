@@ -27,6 +27,7 @@ pub use hold::Held;
 
 use crate::connections::{Connections, Inside, NotFound, NotOpened};
 use crate::conntrack::Segment;
+use crate::exceeded::Allowance;
 use crate::firewall6::{Firewall6, Station};
 use crate::ports::Slot;
 use crate::shard::Shard;
@@ -50,6 +51,7 @@ pub struct Pipeline {
     connections: Connections,
     firewall6: Option<Firewall6>,
     fragments: Fragments,
+    errors: Allowance,
     station: Own,
     /// The datagrams of the burst's packets with the verdict [`Verdict::Held`], in order.
     awaited: ArrayVec<DatagramId, BURST>,
@@ -122,6 +124,7 @@ impl Pipeline {
             connections,
             firewall6: None,
             fragments: Fragments::new(seed),
+            errors: Allowance::new(),
             station: Own::only(identity.mac),
             awaited: ArrayVec::new(),
             promiscuous: false,
@@ -191,7 +194,7 @@ impl Pipeline {
                 self.firewall6.is_some() & (frame.head()[12..14] == ethernet::IPV6.to_be_bytes());
             ipv6.insert_if(index, six);
             if !six {
-                verdicts[index] = self.other(frame.bytes_mut(), now);
+                verdicts[index] = self.other(frame, now);
             }
         }
         if let Some(firewall6) = self.firewall6.as_mut().filter(|_| !ipv6.is_empty()) {

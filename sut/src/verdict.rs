@@ -33,7 +33,8 @@ pub enum Refusal {
     /// Neither from a subscriber of this core nor to an external address of it; of IPv6, neither
     /// from inside nor to inside.
     Foreign,
-    /// Time to live (RFC 1812 §5.3.1) or hop limit (RFC 8200 §3) used up.
+    /// Time to live (RFC 1812 §5.3.1) or hop limit (RFC 8200 §3) used up, of a packet about which no
+    /// ICMP error may be sent (RFC 1812 §4.3.2.7; RFC 4443 §2.4e).
     Ttl,
     /// ICMP other than echo and errors about datagrams.
     IcmpType,
@@ -74,11 +75,14 @@ pub enum Refusal {
     IcmpQuote,
     /// A later fragment that waited for its first one and made room for a newer one that does.
     HoldFull,
+    /// Time to live or hop limit used up, and the core has sent as many ICMP errors as it may
+    /// (RFC 1812 §4.3.2.8; RFC 4443 §2.4f).
+    ErrorLimit,
 }
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Refusal; 26] = [
+    pub const ALL: [Refusal; 27] = [
         Refusal::Station,
         Refusal::Ethertype,
         Refusal::Protocol,
@@ -105,6 +109,7 @@ impl Refusal {
         Refusal::IcmpChecksum,
         Refusal::IcmpQuote,
         Refusal::HoldFull,
+        Refusal::ErrorLimit,
     ];
 
     const fn name(self) -> &'static str {
@@ -135,6 +140,7 @@ impl Refusal {
             Refusal::IcmpChecksum => "icmp_checksum",
             Refusal::IcmpQuote => "icmp_quote",
             Refusal::HoldFull => "hold_full",
+            Refusal::ErrorLimit => "error_limit",
         }
     }
 }
@@ -232,7 +238,7 @@ impl From<Refusal> for Drop {
 pub enum Verdict {
     /// Translated and sent on.
     Forwarded,
-    /// It was for the core itself, and became the answer.
+    /// It was for the core itself or came no further, and became the answer.
     Answered,
     /// Kept until another packet comes or its time is over, and counted then.
     Held,

@@ -56,4 +56,14 @@ impl Icmp {
     }
 }
 
+/// Whether a message of this type tells of an error (RFC 1122 §3.2.2), for whomever: [`SOURCE_QUENCH`]
+/// and [`REDIRECT`] too.
+#[inline]
+pub fn tells_of_error(kind: u8) -> bool {
+    matches!(
+        kind,
+        DESTINATION_UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM
+    )
+}
+
 const _: () = assert!(size_of::<Icmp>() == HEADER_LEN);

@@ -25,6 +25,8 @@ pub const ECHO_REPLY: u8 = 129;
 pub const NEIGHBOUR_SOLICITATION: u8 = 135;
 /// Type: the sender has the target address (RFC 4861 §4.4).
 pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+/// Type: the sender of the quoted datagram has a better router on its own link (RFC 4861 §4.5).
+pub const REDIRECT: u8 = 137;
 /// Bytes of a neighbour solicitation or advertisement without options.
 pub const NEIGHBOUR_LEN: usize = 24;
 
@@ -44,6 +46,12 @@ pub struct Icmp6 {
     pub id: U16,
     /// Sequence number, for echo.
     pub sequence: U16,
+}
+
+/// Whether a message of this type tells of an error: half of all types do (RFC 4443 §2.1).
+#[inline]
+pub fn tells_of_error(kind: u8) -> bool {
+    kind < ECHO_REQUEST
 }
 
 const _: () = assert!(size_of::<Icmp6>() == HEADER_LEN);

@@ -14,8 +14,8 @@ use dataplane::wire::{Datagram6, Transport6};
 use std::net::Ipv6Addr;
 use zerocopy::FromBytes;
 
-/// Hop limit of an answer to an echo (RFC 1700).
-const HOP_LIMIT: u8 = 64;
+/// Hop limit of what the core sends itself beyond its link (RFC 1700).
+pub(super) const HOP_LIMIT: u8 = 64;
 /// Hop limit of neighbour discovery: nobody has forwarded it (RFC 4861 §7.1).
 const UNFORWARDED: u8 = 255;
 /// Option: link-layer address of the sender (RFC 4861 §4.6.1).

@@ -4,11 +4,12 @@
 use super::{Pipeline, refused};
 use crate::connections::{Inside, NotFound};
 use crate::conntrack::Segment;
-use crate::local;
 use crate::timer::Tick;
 use crate::translate::icmp::Refused;
 use crate::translate::{self, End};
 use crate::verdict::{Drop, Refusal, Verdict};
+use crate::{exceeded, local};
+use dataplane::frame::Frame;
 use dataplane::wire::{self, Datagram, Endpoint, Parsed, Transport, checksum, icmp};
 
 /// What a connection is found by: the two ends, and what the packet does to its state. An ICMP
@@ -22,17 +23,19 @@ pub(super) struct Ends {
 impl Pipeline {
     /// Decides about one packet of any kind, and does what it decides.
     #[inline(never)]
-    pub(super) fn other(&mut self, frame: &mut [u8], now: Tick) -> Verdict {
-        match wire::parse(frame) {
+    pub(super) fn other<F: Frame>(&mut self, frame: &mut F, now: Tick) -> Verdict {
+        let bytes = frame.bytes_mut();
+        match wire::parse(bytes) {
             Err(reason) => Verdict::Dropped(Drop::Malformed(reason)),
             // A router does not forward what is addressed to all stations (RFC 1812 §5.3.4).
-            Ok(Parsed::Ipv4(_)) if !self.is_for_me(frame) => refused(Refusal::Station),
-            Ok(_) if !self.is_for_me(frame) && frame[0] & 1 == 0 => refused(Refusal::Station),
-            Ok(Parsed::Ipv4(datagram)) => {
-                self.ipv4(frame, &datagram, now).unwrap_or_else(Verdict::Dropped)
-            }
+            Ok(Parsed::Ipv4(_)) if !self.is_for_me(bytes) => refused(Refusal::Station),
+            Ok(_) if !self.is_for_me(bytes) && bytes[0] & 1 == 0 => refused(Refusal::Station),
+            Ok(Parsed::Ipv4(datagram)) => match self.ipv4(bytes, &datagram, now) {
+                Err(Drop::Refused(Refusal::Ttl)) => self.exceeded(frame, &datagram, now),
+                verdict => verdict.unwrap_or_else(Verdict::Dropped),
+            },
             Ok(Parsed::Arp { operation, target, .. }) => {
-                match local::answer_arp(frame, operation, target, &self.identity) {
+                match local::answer_arp(bytes, operation, target, &self.identity) {
                     true => Verdict::Answered,
                     false => refused(Refusal::Local),
                 }
@@ -61,7 +64,7 @@ impl Pipeline {
             return Err(Refusal::Ttl.into());
         }
         match (datagram.transport, outbound) {
-            (Transport::Icmp { kind, .. }, _) if is_error(kind) => {
+            (Transport::Icmp { kind, .. }, _) if icmp::tells_of_error(kind) => {
                 self.icmp_error(frame, datagram, outbound, now)?;
             }
             (Transport::Fragment(fragment), _) => {
@@ -78,6 +81,20 @@ impl Pipeline {
         }
         self.next_hop.address(frame);
         Ok(Verdict::Forwarded)
+    }
+
+    /// Tells the sender of a datagram, which is as it came, that its time to live ends here.
+    #[cold]
+    fn exceeded<F: Frame>(&mut self, frame: &mut F, datagram: &Datagram, now: Tick) -> Verdict {
+        if !exceeded::may_be_told(frame.bytes(), datagram) {
+            return refused(Refusal::Ttl);
+        }
+        if !self.errors.take(now) {
+            return refused(Refusal::ErrorLimit);
+        }
+        exceeded::tell(frame, datagram, &self.identity);
+        self.next_hop.address(frame.bytes_mut());
+        Verdict::Answered
     }
 
     /// Gives the source of a packet of a connection its external end, which is returned.
@@ -161,15 +178,6 @@ impl Refused {
             Refused::Protocol => Refusal::Protocol,
         }
     }
-}
-
-/// Source quench and redirect count as errors here, to be refused as what they are.
-fn is_error(kind: u8) -> bool {
-    use icmp::{
-        DESTINATION_UNREACHABLE, PARAMETER_PROBLEM, REDIRECT, SOURCE_QUENCH, TIME_EXCEEDED,
-    };
-    [DESTINATION_UNREACHABLE, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM]
-        .contains(&kind)
 }
 
 /// The ends of a packet that can have a connection.

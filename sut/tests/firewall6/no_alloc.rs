@@ -19,12 +19,13 @@ fn nothing_is_allocated_for_packets_connections_or_expiry() {
         .map(|round| {
             let of = |i: u16| {
                 let (inside, remote) = ends(round * 32 + i);
-                match i % 6 {
+                match i % 7 {
                     0 => udp(inside, remote),
                     1 => tcp(inside, remote, 2),
                     2 => ping(inside, remote),
                     3 => udp(remote, inside),
                     4 => udp(inside, remote).fragment(i.into(), 0, 16),
+                    5 => udp(inside, remote).hop_limit(1),
                     _ => error(*remote.ip(), (2, 0), &udp(inside, remote)),
                 }
             };

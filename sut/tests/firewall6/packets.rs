@@ -44,6 +44,9 @@ impl Row {
         if fate.verdict == "forwarded" {
             assert_eq!(fate.sent, self.packet.routed(), "{name} (RFC {rfc})");
         }
+        if fate.verdict == "answered" {
+            assert_eq!(fate.sent, exceeded(&self.packet), "{name} (RFC {rfc})");
+        }
     }
 }
 
@@ -106,8 +109,25 @@ const HIP: u8 = 139;
 const SHIM6: u8 = 140;
 const GRE: u8 = 47;
 
+/// The core's Time Exceeded about a packet: RFC 4443 §3.3.
+fn exceeded(about: &Packet) -> Vec<u8> {
+    let mut quote = about.datagram();
+    quote.truncate(1280 - 48);
+    let error = icmp(CORE_IP, about.from, (3, 0), [0; 4], &quote).at_station(GATEWAY);
+    let mut frame = error.bytes();
+    frame[6..12].copy_from_slice(&CORE);
+    frame
+}
+
 fn stateless() -> Vec<Row> {
     let out = || udp(inside(), remote());
+    let back = || udp(remote(), inside());
+    let (first, later) = (
+        || big(inside(), remote()).fragment(1, 0, 48),
+        || big(inside(), remote()).fragment(1, 48, 64),
+    );
+    let about = |packet: &Packet| error(ROUTER, (1, 0), packet);
+    let unknown = |kind| icmp(*inside().ip(), *remote().ip(), (kind, 0), [0; 4], &[0; 48]);
     let group = ip("ff0e::1");
     vec![
         row("from a group", "6092 REC-1", from("ff0e::1"), "multicast"),
@@ -131,8 +151,16 @@ fn stateless() -> Vec<Row> {
         ),
         row("neither end is inside", "6092 REC-5", from("2a00:1::9"), "foreign"),
         row("from inside to inside", "6092 REC-6", udp(neighbour(), inside()), "inside_source"),
-        row("hop limit used up", "8200 3", out().hop_limit(1), "ttl"),
-        row("hop limit zero", "8200 3", out().hop_limit(0), "ttl"),
+        row("hop limit used up", "8200 3", out().hop_limit(1), "answered"),
+        row("hop limit zero", "8200 3", out().hop_limit(0), "answered"),
+        row("hop limit used up, unsolicited", "8200 3", back().hop_limit(1), "answered"),
+        row("a first fragment's", "4443 3.3", first().hop_limit(1), "answered"),
+        row("a later fragment's", "stricter than 4443 2.4e", later().hop_limit(1), "ttl"),
+        row("an error's", "4443 2.4e1", about(&out()).hop_limit(1), "ttl"),
+        row("an unknown error's", "4443 2.4e1", unknown(5).hop_limit(1), "ttl"),
+        row("a redirect's", "4443 2.4e2", unknown(137).hop_limit(1), "ttl"),
+        row("a group's", "4443 2.4e3", Packet { to: group, ..out() }.hop_limit(1), "multicast"),
+        row("nobody's", "4443 2.4e6", from("::").hop_limit(1), "bogon"),
         row("last hop but one", "8200 3", out().hop_limit(2), "forwarded"),
         row("another station", "-", out().at_station(GATEWAY), "station"),
         row("all stations", "-", out().at_station([0xff; 6]), "station"),
@@ -564,6 +592,36 @@ fn every_row_holds() {
     rows.iter().for_each(Row::check);
     let names: HashSet<(&str, &str)> = rows.iter().map(|row| (row.name, row.rfc)).collect();
     assert_eq!(names.len(), rows.len(), "a row stands twice");
+}
+
+/// RFC 4443 §2.4c: the error has 1,280 bytes at most.
+#[test]
+fn a_long_packet_is_quoted_in_part() {
+    let long = packet(*inside().ip(), *remote().ip(), GRE, (0..=255).cycle().take(1400).collect());
+    let fate = Rig::new(8).process(&long.clone().hop_limit(1).bytes());
+    assert_eq!((fate.verdict, fate.sent.len()), ("answered", 14 + 1280));
+    assert_eq!(fate.sent, exceeded(&long.hop_limit(1)));
+}
+
+/// RFC 4443 §2.4f.
+#[test]
+fn errors_are_sent_at_a_limited_rate() {
+    let mut rig = Rig::new(8);
+    let frame = udp(inside(), remote()).hop_limit(1).bytes();
+    let mut answered = || {
+        let fates = (0..1200).map(|_| rig.process(&frame).verdict).collect::<Vec<_>>();
+        rig.wait(1);
+        let of = |verdict| fates.iter().filter(|&&fate| fate == verdict).count();
+        assert_eq!(of("answered") + of("error_limit"), 1200);
+        of("answered")
+    };
+    assert_eq!([answered(), answered()], [250, 250]);
+}
+
+#[test]
+fn without_an_address_of_its_own_the_core_tells_nobody() {
+    let mut rig = Rig::without_address();
+    assert_eq!(rig.process(&udp(inside(), remote()).hop_limit(1).bytes()).verdict, "ttl");
 }
 
 #[test]

@@ -60,9 +60,18 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(connections_max: u32) -> Rig {
+        Rig::with(Some(CORE_IP), connections_max)
+    }
+
+    /// Room for one connection, and no address of the core's own.
+    pub(crate) fn without_address() -> Rig {
+        Rig::with(None, 1)
+    }
+
+    fn with(own: Option<Ipv6Addr>, connections_max: u32) -> Rig {
         let inside = ["2001:2:0:1::/64".parse().unwrap()];
         let deadlines = Deadlines::for_ipv6(&Timers::default());
-        let firewall = Firewall6::new(&inside, Some(CORE_IP), connections_max, deadlines, 1);
+        let firewall = Firewall6::new(&inside, own, connections_max, deadlines, 1);
         Rig { firewall: firewall.expect("memory"), now: Nanos(60_000_000_000) }
     }
 

@@ -63,7 +63,12 @@ fn nothing_is_allocated_for_packets_connections_or_expiry() {
                     _ => udp(to, from),
                 }
             };
-            let whole = (0..8).map(|i| of(i).sealed().bytes());
+            let whole = (0..8).map(|i| {
+                let mut packet = of(i);
+                // What comes no further is answered.
+                packet.ip.time_to_live = if i == 4 { 1 } else { 64 };
+                packet.sealed().bytes()
+            });
             let late = of(5).sealed().fragments(&[1]).into_iter().rev();
             whole.chain(of(1).sealed().fragments(&[1])).chain(late).collect()
         })

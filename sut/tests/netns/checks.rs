@@ -44,8 +44,9 @@ const fn check(
     Check { name, expected, run }
 }
 
-/// The routers between a subscriber and the distant server but the NAT, and that server.
-const HOPS: &str = "100.64.0.1 10.255.0.254 198.51.100.2 198.51.100.6 192.0.2.2";
+/// The routers between a subscriber and the distant server, of which the NAT is the second, and that
+/// server.
+const HOPS: &str = "100.64.0.1 10.255.0.1 10.255.0.254 198.51.100.2 198.51.100.6 192.0.2.2";
 
 /// What runs.
 pub(crate) const CHECKS: &[Check] = &[
