@@ -8,6 +8,7 @@
 //! This crate knows nothing of NAT, of traffic models or of files people exchange.
 #![deny(unsafe_code)]
 
+pub mod bfd;
 pub mod burst;
 pub mod clock;
 pub mod counter;

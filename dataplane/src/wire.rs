@@ -9,6 +9,7 @@
 //! such frames are reported as what they are, and callers count and drop them.
 
 pub mod arp;
+pub mod bfd;
 pub mod checksum;
 mod endpoint;
 pub mod ethernet;
