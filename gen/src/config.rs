@@ -8,6 +8,7 @@ use crate::attack::Attack;
 use crate::mix::Mix;
 use crate::stamp::Source;
 use crate::tuple::{ID_BITS, SHARDS_MAX};
+use dataplane::burst::BURST;
 use dataplane::clock::Nanos;
 use dataplane::frame::{CAPACITY, FCS, SHORTEST};
 use dataplane::identity::{Identity, Mac};
@@ -42,8 +43,8 @@ pub struct Config {
     /// cycles.
     #[serde(default = "Config::batch_default")]
     pub batch: usize,
-    /// Most packets under way at rate `max`, at least twice the batch. A port that cannot tell its
-    /// room must hold as many.
+    /// Most packets under way at rate `max`, and in a phase until so many connections are held; at
+    /// least twice the batch, and 64. A port that cannot tell its room must hold twice as many.
     #[serde(default = "Config::window_default")]
     pub window: u32,
     /// Time after which an opening that did not complete is tried again, in ns.
@@ -198,8 +199,8 @@ impl Config {
         require(share(self.udp_share), "udp_share", self.udp_share, "a share from 0 to 1")?;
         let batch = (1..=BATCH_MAX).contains(&self.batch);
         require(batch, "batch", self.batch, "1 to 128 frames")?;
-        let window = self.window as usize >= 2 * self.batch;
-        require(window, "window", self.window, "at least twice the batch")?;
+        let window = self.window as usize >= 2 * self.batch.max(BURST);
+        require(window, "window", self.window, "at least twice the batch, and 64")?;
         let oldest = 4_000_000_000;
         let waits = self.deadline_ns <= self.drain_ns && self.drain_ns <= oldest;
         require(waits, "drain_ns", self.drain_ns, "at least deadline_ns and at most 4 s")?;

@@ -14,6 +14,7 @@ mod classes;
 mod data;
 mod receive;
 mod validate;
+mod window;
 
 use crate::config::{Config, CoreConfig, Phase, Rate, Until};
 use crate::control::{Control, Field, Order, Progress};
@@ -30,7 +31,7 @@ use crate::trial::{Record, Trial};
 use crate::tuple::{ConnectionId, Tuples};
 use attack::Attacks;
 use churn::Retry;
-use data::{Picks, Window};
+use data::Picks;
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::frame::{FCS, HEAD, SHORTEST};
@@ -41,6 +42,7 @@ use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::ops::Range;
 use std::sync::Arc;
+use window::Window;
 
 /// Time between two publications of latency quantiles, which cost a pass over the histogram.
 const QUANTILES_EVERY: Nanos = Nanos(100_000_000);
@@ -100,7 +102,7 @@ struct Plan {
     core: CoreConfig,
     phases: Vec<Phase>,
     batch: usize,
-    window: u64,
+    window: u32,
     deadline: Nanos,
     drain: Nanos,
     /// Data goes up where 32 drawn bits are below this.
@@ -190,7 +192,7 @@ impl<P: Port> Generator<P> {
             core: core.clone(),
             phases: config.phases.clone(),
             batch: config.batch,
-            window: u64::from(config.window),
+            window: config.window,
             deadline: Nanos(config.deadline_ns),
             drain: Nanos(config.drain_ns),
             up_below: (config.up_share * (1u64 << 32) as f64) as u64,
@@ -263,7 +265,7 @@ impl<P: Port> Generator<P> {
         let pps = if let Rate::Pps(pps) = rate { pps } else { 0.0 };
         self.sending = Pacer::new(start, pps, self.rng.next_u64());
         self.picks = Picks::default();
-        self.window = Window::since(start);
+        self.window = Window::since(start, &self.plan.phases[phase], self.plan.window);
         self.sender.trial = TrialId(u8::try_from(phase + 1).expect("at most 255 phases"));
         self.phase = phase;
         self.stage = Stage::Ready;

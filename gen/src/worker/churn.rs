@@ -1,6 +1,7 @@
 //! Opening, retrying and closing connections.
 //!
-//! Openings follow an open loop of their own. One that does not complete is tried again from where
+//! Openings follow an open loop of their own, except that a fill waits while as much is under way as
+//! a ring holds (see [`window`](super::window)). One that does not complete is tried again from where
 //! it got stuck, the oldest first, so many times; then the connection counts as failed and is never
 //! used for data. A FIN that is lost is not repeated: what it costs the system under test is an
 //! entry until its timeout.
@@ -99,6 +100,14 @@ impl<P: Port> Generator<P> {
         }
     }
 
+    /// How many packets that open or close connections may be sent in one go.
+    fn churn_room(&mut self, now: Nanos) -> usize {
+        if self.window.is_filling() && self.is_window_full(now, BURST) {
+            return 0;
+        }
+        self.port.room().min(BURST)
+    }
+
     /// Counts packets that are due and cannot be sent.
     pub(super) fn withhold(&mut self, count: u64) {
         let ledger = &mut self.trials[self.phase].ledger;
@@ -117,8 +126,11 @@ impl<P: Port> Generator<P> {
             return 0;
         }
         let shed = self.opening.shed(now);
-        self.withhold(shed);
-        let room = self.port.room().min(BURST);
+        if !filling {
+            // A fill is a number, not a rate: what is behind is opened later.
+            self.withhold(shed);
+        }
+        let room = self.churn_room(now);
         let mut frames = Burst::new();
         self.port.alloc(&mut frames, room);
         let mut opened = 0;
@@ -138,7 +150,7 @@ impl<P: Port> Generator<P> {
             self.put_opening(&mut frames[opened], place, now);
             opened += 1;
         }
-        self.send_front(frames, opened)
+        self.send_front(frames, opened, now)
     }
 
     /// Writes the packet an opening waits for to leave: the first one, or the last of a handshake.
@@ -160,15 +172,22 @@ impl<P: Port> Generator<P> {
     }
 
     /// Sends the first `count` frames and gives the others back.
-    fn send_front(&mut self, mut frames: Burst<P::Frame>, count: usize) -> u32 {
+    fn send_front(&mut self, mut frames: Burst<P::Frame>, count: usize, now: Nanos) -> u32 {
         let mut rest: Burst<P::Frame> = frames.drain(count..).collect();
         self.port.free(&mut rest);
-        if frames.is_empty() { 0 } else { self.transmit(&mut frames, &SHORT) }
+        if frames.is_empty() {
+            return 0;
+        }
+        let sent = self.transmit(&mut frames, &SHORT);
+        if (sent as usize) < count {
+            self.window.refused(now);
+        }
+        sent
     }
 
     #[cold]
     fn retry(&mut self, now: Nanos) -> u32 {
-        let room = self.port.room().min(BURST);
+        let room = self.churn_room(now);
         let mut frames = Burst::new();
         self.port.alloc(&mut frames, room);
         let (mut count, closing) = (0, self.population.closing());
@@ -193,7 +212,7 @@ impl<P: Port> Generator<P> {
             self.trials[self.phase].retried += 1;
             count += 1;
         }
-        self.send_front(frames, count)
+        self.send_front(frames, count, now)
     }
 
     #[cold]
@@ -204,7 +223,7 @@ impl<P: Port> Generator<P> {
             return 0;
         }
         self.closing.shed(now);
-        let room = self.port.room().min(BURST);
+        let room = self.churn_room(now);
         let mut frames = Burst::new();
         self.port.alloc(&mut frames, room);
         let mut count = 0;
@@ -236,6 +255,6 @@ impl<P: Port> Generator<P> {
             trial.ledger.control += 1;
             count += 1;
         }
-        self.send_front(frames, count)
+        self.send_front(frames, count, now)
     }
 }

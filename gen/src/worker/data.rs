@@ -24,68 +24,6 @@ const REDRAWS: usize = 4;
 /// Beyond this a packet counts as sent late.
 const LATE: Nanos = Nanos(100_000);
 
-/// Silence after which the packets under way may be lost: longer than a host mostly preempts.
-const STALL: Nanos = Nanos(40_000_000);
-
-/// Silence after which, once something has come back after a stall, nothing is under way any more.
-const SETTLED: Nanos = Nanos(10_000_000);
-
-/// Pause after a port that cannot tell its room has refused packets, at the highest rate.
-const PAUSE: Nanos = Nanos(50_000);
-
-/// Packets under way, at the highest rate.
-///
-/// What is lost must not fill the window, and what is merely late must not count as lost: it would
-/// come back beside what was sent in its place, more than a port may have to hold. So after a stall
-/// one batch is sent as a probe, and nothing more until it or anything else has come back and all is
-/// silent again: then nothing is under way, and what is missing is lost.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Window {
-    returned: u64,
-    lost: u64,
-    /// When a packet returned last, or a probe was sent.
-    moved: Nanos,
-    /// After a stall, and whether anything has returned since.
-    probing: bool,
-    heard: bool,
-    /// Until when nothing is sent, because the port has refused packets.
-    shut: Nanos,
-}
-
-impl Window {
-    /// Nothing under way at `start`.
-    pub(super) fn since(start: Nanos) -> Window {
-        Window { moved: start, ..Window::default() }
-    }
-
-    /// Whether a batch may be sent at `now`, when `sent` packets have been and `returned` of them
-    /// have come back.
-    #[inline]
-    fn opens(&mut self, now: Nanos, sent: u64, returned: u64, batch: u64, size: u64) -> bool {
-        if returned != self.returned {
-            (self.returned, self.moved, self.heard) = (returned, now, true);
-        }
-        let missing = sent.saturating_sub(returned);
-        if !self.probing && missing.saturating_sub(self.lost) + batch <= size {
-            return true;
-        }
-        self.opens_after(now.since(self.moved), now, missing)
-    }
-
-    /// The same while the window is full or a probe is out, and nothing has returned for `silence`.
-    fn opens_after(&mut self, silence: Nanos, now: Nanos, missing: u64) -> bool {
-        if self.probing && self.heard && silence > SETTLED {
-            (self.lost, self.probing) = (missing, false);
-            return true;
-        }
-        let stalled = silence > STALL;
-        if stalled {
-            (self.probing, self.heard, self.moved) = (true, false, now);
-        }
-        stalled
-    }
-}
-
 /// A connection and a direction for a packet to come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pick {
@@ -181,7 +119,8 @@ impl<P: Port> Generator<P> {
             return 0;
         }
         let room = self.port.room();
-        let crowded = room < self.plan.batch || (rate == Rate::Max && self.is_window_full(now));
+        let batch = self.plan.batch;
+        let crowded = room < batch || (rate == Rate::Max && self.is_window_full(now, batch));
         let trial = &mut self.trials[self.phase];
         trial.batches += 1;
         trial.room_limited += u64::from(crowded);
@@ -192,7 +131,7 @@ impl<P: Port> Generator<P> {
         let shed = self.sending.shed(now);
         trial.ledger.planned += shed;
         trial.ledger.unsent += shed;
-        let mut left = room.min(self.plan.batch);
+        let mut left = room.min(batch);
         if self.picks.waiting().len() < left {
             self.draw_ahead();
         }
@@ -211,15 +150,6 @@ impl<P: Port> Generator<P> {
         }
         self.draw_ahead();
         sent
-    }
-
-    /// Whether as many packets are under way as a port may have to hold.
-    #[inline]
-    fn is_window_full(&mut self, now: Nanos) -> bool {
-        let ledger = &self.trials[self.phase].ledger;
-        let (sent, returned) = (ledger.sent, ledger.arrived());
-        let (batch, size) = (self.plan.batch as u64, self.plan.window);
-        now < self.window.shut || !self.window.opens(now, sent, returned, batch, size)
     }
 
     /// Planned instants of up to `count` packets, and how many they are.
@@ -276,7 +206,7 @@ impl<P: Port> Generator<P> {
         }
         let sent = self.transmit(&mut burst, &lengths);
         if (sent as usize) < written {
-            self.window.shut = now + PAUSE;
+            self.window.refused(now);
         }
         sent
     }
@@ -387,36 +317,6 @@ impl<P: Port> Generator<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A millisecond at a time: whether the window opens.
-    fn opens(window: &mut Window, now_ms: u64, sent: u64, returned: u64) -> bool {
-        window.opens(Nanos(now_ms * 1_000_000), sent, returned, 64, 1024)
-    }
-
-    #[test]
-    fn what_was_late_does_not_widen_the_window() {
-        let mut window = Window::default();
-        assert!(opens(&mut window, 0, 960, 0));
-        assert!(!opens(&mut window, 1, 1024, 0) && !opens(&mut window, 40, 1024, 0));
-        // A probe after 40 ms of silence, and another one after as long again.
-        assert!(opens(&mut window, 41, 1024, 0) && !opens(&mut window, 42, 1088, 0));
-        assert!(!opens(&mut window, 81, 1088, 0) && opens(&mut window, 82, 1088, 0));
-        // Everything comes back: nothing was lost.
-        assert!(!opens(&mut window, 83, 1152, 500) && !opens(&mut window, 84, 1152, 1152));
-        assert!(!opens(&mut window, 94, 1152, 1152) && opens(&mut window, 95, 1152, 1152));
-        assert!(opens(&mut window, 96, 1152 + 960, 1152));
-        assert!(!opens(&mut window, 97, 1152 + 1024, 1152));
-    }
-
-    #[test]
-    fn what_is_lost_does_not_fill_the_window() {
-        let mut window = Window::default();
-        assert!(!opens(&mut window, 1, 1024, 0) && opens(&mut window, 41, 1024, 0));
-        // The probe alone comes back.
-        assert!(!opens(&mut window, 42, 1088, 64) && opens(&mut window, 53, 1088, 64));
-        assert!(opens(&mut window, 54, 1088 + 960, 64));
-        assert!(!opens(&mut window, 55, 1088 + 1024, 64));
-    }
 
     #[test]
     fn draws_are_trusted_until_a_connection_closes() {

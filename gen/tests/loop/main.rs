@@ -2,6 +2,7 @@
 
 mod attack;
 mod faults;
+mod fill;
 mod fingerprint;
 mod phases;
 mod quiet;
