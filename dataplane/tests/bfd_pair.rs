@@ -130,7 +130,8 @@ impl Pair {
     }
 
     fn loses(&mut self, from: usize) -> bool {
-        let is_hit = self.lost[from] < self.losses_max[from] && self.random.next_u32() % 4 != 0;
+        let is_hit =
+            self.lost[from] < self.losses_max[from] && !self.random.next_u32().is_multiple_of(4);
         self.lost[from] = if is_hit { self.lost[from] + 1 } else { 0 };
         is_hit || self.is_cut[from]
     }

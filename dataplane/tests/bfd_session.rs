@@ -256,6 +256,20 @@ fn floods_are_answered_at_a_bounded_rate() {
     assert!(asked > 0);
 }
 
+#[test]
+fn a_neighbour_that_polls_without_end_is_polled_too() {
+    let mut session = in_state(State::Up);
+    let mut asked = 0;
+    for at in 1..300 {
+        session.receive(&Control { poll: true, ..packet(State::Up) }, ms(at)).unwrap();
+        while let Some(packet) = session.due(ms(at)) {
+            asked += u32::from(packet.poll);
+        }
+    }
+    // One in 22.5 to 30 ms, rounded up to the next millisecond.
+    assert!((9..=13).contains(&asked), "{asked} polls in 300 ms");
+}
+
 proptest! {
     #[test]
     fn detection_time_is_their_multiplier_of_the_slower_interval(
