@@ -17,6 +17,7 @@ pub mod frame;
 pub mod identity;
 pub mod memory;
 pub mod port;
+pub mod router;
 pub mod run;
 pub mod switch;
 pub mod thread;

@@ -8,6 +8,7 @@ pub mod dpdk;
 pub mod fault;
 pub mod link;
 pub mod pcap;
+pub mod plug;
 
 use self::dpdk::DpdkError;
 use crate::burst::Burst;

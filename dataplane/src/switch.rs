@@ -29,8 +29,23 @@ pub struct PortId(pub u16);
 pub struct NextHop {
     /// The core that serves the prefixes.
     pub primary: PortId,
-    /// The core that serves them while the primary's port is down.
+    /// The core that serves them while the primary is down.
     pub backup: Option<PortId>,
+    /// Whether the prefixes are addresses of the primary itself, which is sent its packets whatever
+    /// is known of it: by them it is known.
+    pub own: bool,
+}
+
+impl NextHop {
+    /// Prefixes that `primary` serves, or `backup` while it is down.
+    pub const fn via(primary: PortId, backup: Option<PortId>) -> NextHop {
+        NextHop { primary, backup, own: false }
+    }
+
+    /// The addresses of `port` itself.
+    pub const fn to(port: PortId) -> NextHop {
+        NextHop { primary: port, backup: None, own: true }
+    }
 }
 
 /// A next-hop object of a [`Fib`], counted from 0 in order of its definition.
@@ -146,7 +161,12 @@ impl Fib {
             .or_else(|| self.by_source.find(source))
             .map(|id| self.hops[usize::from(id.0)])?;
         let up = |port: &PortId| self.ports[usize::from(port.0)].up.load(Ordering::Relaxed);
-        Some(hop.primary).filter(up).or(hop.backup.filter(up))
+        Some(hop.primary).filter(|port| hop.own || up(port)).or(hop.backup.filter(up))
+    }
+
+    /// Whether a port is up, as far as the network knows.
+    pub fn is_up(&self, port: PortId) -> bool {
+        self.ports[usize::from(port.0)].up.load(Ordering::Relaxed)
     }
 }
 
@@ -287,13 +307,15 @@ mod tests {
     fn fib() -> Fib {
         let macs: Vec<Mac> = (0..3).map(|port| Mac::of(9, 0, port)).collect();
         let hops = [
-            NextHop { primary: PortId(1), backup: Some(PortId(2)) },
-            NextHop { primary: PortId(2), backup: None },
+            NextHop::via(PortId(1), Some(PortId(2))),
+            NextHop::via(PortId(2), None),
+            NextHop::to(PortId(1)),
         ];
         let destinations = [
             (net("198.18.0.0/15"), NextHopId(0)),
             (net("198.18.7.0/24"), NextHopId(1)),
             (net("198.18.8.64/26"), NextHopId(1)),
+            (net("10.0.0.1/32"), NextHopId(2)),
         ];
         Fib::new(&macs, &hops, &destinations, &[(net("100.64.0.0/16"), NextHopId(1))])
     }
@@ -325,6 +347,7 @@ mod tests {
         assert_eq!(fib.route(0, ip("198.18.0.1")), Some(PortId(2)));
         fib.set_up(PortId(2), false);
         assert_eq!(fib.route(0, ip("198.18.0.1")), None);
+        assert_eq!(fib.route(0, ip("10.0.0.1")), Some(PortId(1)), "else it never came up again");
         fib.set_up(PortId(1), true);
         assert_eq!(fib.route(0, ip("198.18.0.1")), Some(PortId(1)));
     }

@@ -77,7 +77,8 @@ pub fn config(filtering: Filtering) -> Config {
         cpu: None,
         identity,
         subscribers: vec![ipnet(SUBSCRIBER, 24)],
-        external: ipnet(EXTERNAL, 32),
+        external: Some(ipnet(EXTERNAL, 32)),
+        shards: Vec::new(),
         subscribers6: vec![format!("{INSIDE6}/64").parse().expect("a prefix")],
         ip6: Some(OWN6),
         ports: Vec::new(),
@@ -93,6 +94,7 @@ pub fn config(filtering: Filtering) -> Config {
         half_open_max: Some(8),
         filtering,
         connections6_max: 32,
+        cluster: None,
         timers: Timers {
             udp_ms: 5_000,
             icmp_ms: 1_000,

@@ -223,6 +223,7 @@ impl<'a> Layout<'a> {
             half_open_max: Some(plan.sut.half_open_max),
             filtering: krononat::config::Filtering::default(),
             connections6_max: 0,
+            cluster: None,
             timers: krononat::config::Timers {
                 udp_ms: timers.udp_ns.div_ceil(1_000_000),
                 icmp_ms: timers.icmp_ns.div_ceil(1_000_000),
@@ -241,7 +242,8 @@ impl<'a> Layout<'a> {
             cpu: None,
             identity: self.identity(Role::Sut, index),
             subscribers: (0..self.generators).map(|g| self.subscribers(index, g)).collect(),
-            external: self.external(index),
+            external: Some(self.external(index)),
+            shards: Vec::new(),
             subscribers6: Vec::new(),
             ip6: None,
             ports: Vec::new(),
@@ -268,7 +270,7 @@ impl<'a> Layout<'a> {
     /// subscribers send by source. A forwarder translates nothing, so what it is to send back comes
     /// under the subscribers' own addresses.
     pub fn towards_sut(&self) -> Fib {
-        let only = |index| NextHop { primary: self.sut_port(index), backup: None };
+        let only = |index| NextHop::via(self.sut_port(index), None);
         let hops: Vec<NextHop> = (0..self.suts).map(only).collect();
         let hop = |index: u32| NextHopId(index as u16);
         let subscribers: Vec<_> = self
@@ -284,7 +286,7 @@ impl<'a> Layout<'a> {
 
     /// Routes from the SUT to the generator cores, by destination.
     pub fn towards_generators(&self) -> Fib {
-        let only = |index| NextHop { primary: self.generator_port(index), backup: None };
+        let only = |index| NextHop::via(self.generator_port(index), None);
         let hops: Vec<NextHop> = (0..self.generators).map(only).collect();
         let hop = |index: u32| NextHopId(index as u16);
         let subscribers =

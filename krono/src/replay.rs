@@ -93,6 +93,7 @@ fn config(args: &cli::Replay) -> Result<Config, Refusal> {
         half_open_max: None,
         filtering: Filtering::default(),
         connections6_max: 0,
+        cluster: None,
         timers: Timers::default(),
         cores: vec![CoreConfig {
             core: CoreId(0),
@@ -105,7 +106,8 @@ fn config(args: &cli::Replay) -> Result<Config, Refusal> {
                 gateway: Mac::of(9, 0, 0),
             },
             subscribers,
-            external,
+            external: Some(external),
+            shards: Vec::new(),
             subscribers6: Vec::new(),
             ip6: None,
             ports: Vec::new(),
@@ -233,7 +235,7 @@ impl Replay {
         Report {
             schema: "krono.replay/1",
             subscribers: core.subscribers.iter().map(ToString::to_string).collect(),
-            external: core.external.to_string(),
+            external: core.external.map_or_else(String::new, |net| net.to_string()),
             seconds: self.now.as_secs_f64(),
             packets: self.received,
             forwarded: done.forwarded,

@@ -3,9 +3,14 @@
 //! Everything is decided here and at start-up: addresses, limits and timers do not change while
 //! packets flow. Unknown keys and impossible values are refused with the key and the remedy.
 
+mod cluster;
+
+pub use cluster::{Cluster, Duty, Key, ShardConfig};
+
 use crate::connections::{Quota, Room};
 use crate::firewall6::{self, PREFIXES_MAX};
 use crate::ports::PORT_MIN;
+use crate::shard::Territory;
 use dataplane::identity::Identity;
 use dataplane::port::dpdk::PortKind;
 use dataplane::worker::{CoreId, ServerId};
@@ -51,6 +56,9 @@ pub struct Config {
     /// How long connections may be silent.
     #[serde(default)]
     pub timers: Timers,
+    /// How the servers of a cluster keep each other's connections; absent for a server alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
     /// The cores, each an independent router.
     #[serde(rename = "core")]
     pub cores: Vec<CoreConfig>,
@@ -94,9 +102,14 @@ pub struct CoreConfig {
     /// What the core is on the network.
     pub identity: Identity,
     /// Prefixes of the subscribers whose connections this core tracks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribers: Vec<Ipv4Net>,
-    /// External addresses the subscribers share.
-    pub external: Ipv4Net,
+    /// External addresses the subscribers share. In a cluster both are given by shard instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<Ipv4Net>,
+    /// Shards of a cluster that this core has a part in.
+    #[serde(default, rename = "shard", skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardConfig>,
     /// IPv6 prefixes behind this core's firewall; none if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribers6: Vec<Ipv6Net>,
@@ -269,37 +282,78 @@ impl Config {
 
     fn check_core(&self, at: usize, core: &CoreConfig) -> Result<(), ConfigError> {
         let key = |name: &str| format!("core[{at}].{name}");
-        if core.subscribers.is_empty() {
-            let remedy = "expected at least one prefix of subscribers";
-            return Err(ConfigError::value(&key("subscribers"), "[]", remedy));
+        match (&self.cluster, core.external) {
+            (Some(cluster), None) if core.subscribers.is_empty() => cluster.check(at, core)?,
+            (Some(_), _) => {
+                let remedy = "in a cluster subscribers and external belong to a [[core.shard]]";
+                return Err(ConfigError::value(&key("external"), "given", remedy));
+            }
+            (None, _) if !core.shards.is_empty() => {
+                let remedy = "shards are shared by the servers of a [cluster], which is missing";
+                return Err(ConfigError::value(&key("shard"), core.shards.len(), remedy));
+            }
+            (None, None) => {
+                let remedy = "missing: expected the prefix that the subscribers share";
+                return Err(ConfigError::value(&key("external"), "", remedy));
+            }
+            (None, Some(_)) => {}
         }
-        let count: u64 = core.subscribers.iter().map(|net| addresses(*net)).sum();
-        let blocks = addresses(core.external) * u64::from(blocks_per_address(self.port_block));
-        if count > blocks {
-            let remedy = format!(
-                "{count} subscribers need {count} blocks of {} ports, these addresses have \
-                 {blocks}: enlarge the prefix or lower port_block",
-                self.port_block
-            );
-            return Err(ConfigError::value(&key("external"), core.external, remedy));
+        for territory in core.territories() {
+            self.check_room(&key, &territory)?;
         }
-        let mine = || core.subscribers.iter().chain([&core.external]);
-        for (i, a) in mine().enumerate() {
-            if let Some(b) = mine().take(i).find(|b| overlap(a, b)) {
+        let mine = core.prefixes();
+        for (i, a) in mine.iter().enumerate() {
+            if let Some(b) = mine[..i].iter().find(|b| overlap(a, b)) {
                 let remedy = format!("overlaps {b}: each address has one meaning");
                 return Err(ConfigError::value(&key("subscribers"), a, remedy));
             }
         }
         for other in &self.cores[..at] {
-            for a in mine() {
-                let taken = other.subscribers.iter().chain([&other.external]);
-                if let Some(b) = taken.into_iter().find(|b| overlap(a, b)) {
+            for a in &mine {
+                if let Some(b) = other.prefixes().iter().find(|b| overlap(a, b)) {
                     let remedy = format!("overlaps {b} of core {}", other.core);
                     return Err(ConfigError::value(&key("subscribers"), a, remedy));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the external addresses have a port block for each subscriber.
+    fn check_room(&self, key: &dyn Fn(&str) -> String, of: &Territory) -> Result<(), ConfigError> {
+        if of.subscribers.is_empty() {
+            let remedy = "expected at least one prefix of subscribers";
+            return Err(ConfigError::value(&key("subscribers"), "[]", remedy));
+        }
+        let count: u64 = of.subscribers.iter().map(|net| addresses(*net)).sum();
+        let blocks = addresses(of.external) * u64::from(blocks_per_address(self.port_block));
+        if count > blocks {
+            let remedy = format!(
+                "{count} subscribers need {count} blocks of {} ports, these addresses have \
+                 {blocks}: enlarge the prefix or lower port_block",
+                self.port_block
+            );
+            return Err(ConfigError::value(&key("external"), of.external, remedy));
+        }
+        Ok(())
+    }
+}
+
+impl CoreConfig {
+    /// The addresses of the core's shards: of a core alone, the one it serves from the start.
+    pub fn territories(&self) -> Vec<Territory> {
+        let alone = self.external.map(|external| Territory {
+            subscribers: self.subscribers.clone(),
+            external,
+            served: true,
+        });
+        alone.into_iter().chain(self.shards.iter().map(ShardConfig::territory)).collect()
+    }
+
+    /// All prefixes that the core has to do with.
+    fn prefixes(&self) -> Vec<Ipv4Net> {
+        let of = |it: Territory| it.subscribers.into_iter().chain([it.external]);
+        self.territories().into_iter().flat_map(of).collect()
     }
 }
 

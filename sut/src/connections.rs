@@ -14,14 +14,21 @@
 //! Who may answer is what [`Filtering`] makes of a remote: the bits of it that sessions are told
 //! apart by.
 //!
+//! A core of a cluster notes what has changed, for the core that holds a copy ([`changes`]), and
+//! writes what it is told of others' connections ([`copy`]).
+//!
 //! The record also says when its session expires. The table's own expiry is a lower bound, set when
 //! the sweep looks at the record to the earliest that any packet can make of it, so that forwarding
 //! writes one line and not two.
 
+mod changes;
+mod copy;
 mod quota;
 mod record;
 mod sessions;
 
+pub use changes::Place;
+pub use copy::{Copied, NotRestored};
 pub use quota::Quota;
 pub use record::Inside;
 
@@ -31,6 +38,7 @@ use crate::life::Life;
 use crate::ports::{PortBlocks, Slot, Subscriber};
 use crate::table::{self, Hash, Table};
 use crate::timer::{Deadlines, Tick};
+use changes::Changes;
 use dataplane::cpu;
 use dataplane::memory::Pages;
 use dataplane::wire::{ENDPOINT_BITS, Endpoint, ipv4};
@@ -80,6 +88,7 @@ pub struct Connections {
     sessions: Sessions,
     ports: PortBlocks,
     accounts: Accounts,
+    changes: Changes,
     deadlines: Deadlines,
     /// What of a remote tells sessions apart.
     remote_bits: u64,
@@ -109,6 +118,7 @@ impl Connections {
             sessions: Sessions::new(room.shared_sessions, seed)?,
             accounts: Accounts::new(ports.subscribers(), room.quota)?,
             ports,
+            changes: Changes::default(),
             deadlines,
             remote_bits: match filtering {
                 Filtering::EndpointIndependent => 0,
@@ -247,6 +257,7 @@ impl Connections {
         let record = &mut self.records[slot.0 as usize];
         let before = record.life().state;
         record.set_life(after);
+        self.changes.note(Place::Record(slot), after.state);
         self.turn_account(slot, before, after.state);
     }
 
@@ -298,6 +309,9 @@ impl Connections {
         };
         let after = life.after(Direction::Inbound, segment, &self.deadlines, now);
         self.sessions.set_life(entry, after);
+        if after.state != life.state {
+            self.changes.note(Place::Session(entry.slot), after.state);
+        }
         self.turn_account(slot, life.state, after.state);
         Ok(inside.endpoint())
     }
@@ -336,6 +350,7 @@ impl Connections {
             return Err(NotOpened::TableFull);
         }
         self.records[slot.0 as usize] = Record::private(inside, remote, life);
+        self.changes.note(Place::Record(slot), life.state);
         self.accounts.enter(subscriber, life.state);
         self.opened += 1;
         Ok(slot)
@@ -357,6 +372,7 @@ impl Connections {
         let life = self.sessions.life(entry);
         let next = self.succeed(&packet, life)?;
         self.sessions.set_life(entry, next);
+        self.changes.note(Place::Session(entry.slot), next.state);
         self.sessions.look_at(entry, self.deadlines.look_again(now, next));
         Ok(())
     }
@@ -369,6 +385,7 @@ impl Connections {
         if record.is_with(remote) || record.life().is_past(now) {
             let next = self.succeed(&packet, record.life())?;
             self.records[slot.0 as usize] = Record::private(inside, remote, next);
+            self.changes.note(Place::Record(slot), next.state);
             self.table.refresh(entry, self.deadlines.look_again(now, next));
             return Ok(());
         }
@@ -411,7 +428,10 @@ impl Connections {
         now: Tick,
     ) -> Result<(), NotOpened> {
         let look = self.deadlines.look_again(now, life);
-        self.sessions.add(slot, remote, life, look).map_err(|_| NotOpened::TableFull)
+        let index = self.sessions.add(slot, remote, life, look);
+        let index = index.map_err(|_| NotOpened::TableFull)?;
+        self.changes.note(Place::Session(index), life.state);
+        Ok(())
     }
 
     /// The subscriber's endpoint of a live connection, known by its slot, for a packet about it that

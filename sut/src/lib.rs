@@ -8,6 +8,7 @@
 //! What it refuses is dropped and counted by reason ([`verdict`]).
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod config;
 pub mod connections;
 pub mod conntrack;
@@ -17,9 +18,11 @@ pub mod firewall6;
 pub mod forwarder;
 pub mod life;
 mod local;
+pub mod membership;
 pub mod pipeline;
 pub mod ports;
 mod recent;
+pub mod replicate;
 pub mod report;
 pub mod server;
 pub mod shard;

@@ -19,6 +19,7 @@
 //! Nothing here allocates, locks, reads a clock or knows where packets come from; `worker` feeds it
 //! from a port, `krono replay` from a capture, tests from a vector.
 
+mod copies;
 mod fragment;
 mod hold;
 mod other;
@@ -338,8 +339,8 @@ impl Pipeline {
         segment: Segment,
         now: Tick,
     ) -> Result<Slot, Refusal> {
-        let subscriber = self.shard.subscriber(inside.endpoint().address());
-        let subscriber = subscriber.ok_or(Refusal::Foreign)?;
+        let subscriber = self.shard.subscriber_to_open(inside.endpoint().address());
+        let subscriber = subscriber.ok_or(Refusal::NotMaster)?;
         let opened = self.connections.open(subscriber, inside, remote, hash, segment, now);
         opened.map_err(NotOpened::into_refusal)
     }

@@ -198,6 +198,12 @@ impl PortBlocks {
         None
     }
 
+    /// Takes a port that was given out elsewhere.
+    #[inline]
+    pub fn take(&mut self, slot: Slot) {
+        self.taken[(slot.0 / WORD) as usize] |= 1 << (slot.0 % WORD);
+    }
+
     /// Gives a port back.
     ///
     /// # Panics

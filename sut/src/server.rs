@@ -3,6 +3,7 @@
 //! The caller makes the ports and hands one to each core; this module knows no network. State is
 //! allocated by the thread that will use it, so that its memory is near its processor.
 
+use crate::cluster::Cluster;
 use crate::config::{Config, CoreConfig, Kind};
 use crate::forwarder::Forwarder;
 use crate::worker::{self, Counters, Krononat, SetupError};
@@ -11,6 +12,8 @@ use dataplane::port::Port;
 use dataplane::port::dpdk::DpdkError;
 use dataplane::run::{Load, Stop, run};
 use dataplane::thread::{PinError, pin};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 /// A core that did not run.
@@ -46,7 +49,8 @@ pub fn run_core<P: Port>(
     match config.kind {
         Kind::Krononat => {
             let pipeline = worker::pipeline(config, core)?;
-            let mut worker = Krononat::new(port, pipeline, counters);
+            let cluster = Cluster::new(config, core, pipeline.shard(), entropy());
+            let mut worker = Krononat::new(port, pipeline, counters).with_cluster(cluster);
             ready();
             Ok(run(&mut worker, clock, stop))
         }
@@ -56,4 +60,9 @@ pub fn run_core<P: Port>(
             Ok(run(&mut worker, clock, stop))
         }
     }
+}
+
+/// A number that differs from start to start and that nobody can guess.
+pub fn entropy() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

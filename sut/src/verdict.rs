@@ -78,11 +78,13 @@ pub enum Refusal {
     /// Time to live or hop limit used up, and the core has sent as many ICMP errors as it may
     /// (RFC 1812 §4.3.2.8; RFC 4443 §2.4f).
     ErrorLimit,
+    /// A new connection of a shard that this core no longer serves, or does not serve yet.
+    NotMaster,
 }
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Refusal; 27] = [
+    pub const ALL: [Refusal; 28] = [
         Refusal::Station,
         Refusal::Ethertype,
         Refusal::Protocol,
@@ -110,6 +112,7 @@ impl Refusal {
         Refusal::IcmpQuote,
         Refusal::HoldFull,
         Refusal::ErrorLimit,
+        Refusal::NotMaster,
     ];
 
     const fn name(self) -> &'static str {
@@ -140,6 +143,7 @@ impl Refusal {
             Refusal::IcmpChecksum => "icmp_checksum",
             Refusal::IcmpQuote => "icmp_quote",
             Refusal::HoldFull => "hold_full",
+            Refusal::NotMaster => "not_master",
             Refusal::ErrorLimit => "error_limit",
         }
     }

@@ -1,11 +1,12 @@
 //! One core of Krononat: receive, process, send, and a slice of expiry between bursts.
 
-use crate::config::{Config, ConfigError, CoreConfig};
+use crate::cluster::Cluster;
+use crate::config::{Config, ConfigError, CoreConfig, blocks_per_address};
 use crate::connections::Connections;
 use crate::firewall6::{self, Connections6, Firewall6};
 use crate::pipeline::{Held, Pipeline};
 use crate::ports::{self, PortBlocks};
-use crate::shard::{Shard, TooManyRanges};
+use crate::shard::{Shard, TooMany};
 use crate::timer::Deadlines;
 use crate::verdict::{Drop, Dropped};
 use arrayvec::ArrayVec;
@@ -37,9 +38,9 @@ pub enum SetupError {
     /// The configuration asks for what cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Too many separate prefixes.
+    /// Too many separate prefixes, or shards.
     #[error(transparent)]
-    Shard(#[from] TooManyRanges),
+    Shard(#[from] TooMany),
     /// The firewall for IPv6 cannot be made.
     #[error(transparent)]
     Firewall6(#[from] firewall6::NotMade),
@@ -135,15 +136,18 @@ impl Counters {
 /// # Errors
 /// When the addresses are too scattered or the memory is not there.
 pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupError> {
-    let shard = Shard::new(&core.subscribers, core.external)?;
+    let shard = Shard::new(&core.territories(), blocks_per_address(config.port_block))?;
     let seed = config.seed ^ (u64::from(config.server.0) << 32 | u64::from(core.core.0) << 48);
     let ports = PortBlocks::new(shard.subscribers(), config.port_block, seed)?;
     let slots = ports.slots();
     let deadlines = Deadlines::new(&config.timers);
-    let connections =
+    let mut connections =
         Connections::new(ports, config.room(), config.filtering, deadlines, seed).map_err(
             |source| SetupError::Memory { connections: config.connections_max, slots, source },
         )?;
+    if config.cluster.is_some() {
+        connections.want_changes();
+    }
     let pipeline = Pipeline::new(core.identity, shard, connections, seed);
     if core.subscribers6.is_empty() && core.ip6.is_none() {
         return Ok(pipeline);
@@ -159,7 +163,9 @@ pub struct Krononat<P: Port> {
     port: P,
     pipeline: Pipeline,
     held: Held<P::Frame>,
+    cluster: Option<Cluster>,
     received: u64,
+    forwarded: u64,
     swept: Nanos,
     counters: Arc<Counters>,
 }
@@ -168,7 +174,45 @@ impl<P: Port> Krononat<P> {
     /// A core on `port`, which publishes what it does to `counters`.
     pub fn new(port: P, pipeline: Pipeline, counters: Arc<Counters>) -> Self {
         let held = Held::new();
-        Krononat { port, pipeline, held, received: 0, swept: Nanos(0), counters }
+        let cluster = None;
+        Krononat {
+            port,
+            pipeline,
+            held,
+            cluster,
+            received: 0,
+            forwarded: 0,
+            swept: Nanos(0),
+            counters,
+        }
+    }
+
+    /// The same core as a part of a cluster.
+    #[must_use]
+    pub fn with_cluster(self, cluster: Option<Cluster>) -> Self {
+        Krononat { cluster, ..self }
+    }
+
+    /// The port, when the core is no more.
+    pub fn into_port(self) -> P {
+        self.port
+    }
+
+    /// Its part in a cluster.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Hands over what it serves, and has done with it when [`Cluster::is_gone`].
+    pub fn leave(&mut self, now: Nanos) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.leave(now);
+        }
+    }
+
+    /// The core's packets and their connections.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
     }
 
     /// The buckets that are due for a look since the last turn.
@@ -193,11 +237,18 @@ impl<P: Port> Krononat<P> {
         let (mut send, mut free) = (Burst::new(), Burst::new());
         self.pipeline.release(&mut self.held, now, &mut send, &mut free);
         if !send.is_empty() {
-            self.port.tx(&mut send);
+            self.forwarded += self.port.tx(&mut send) as u64;
         }
         if !free.is_empty() {
             self.port.free(&mut free);
         }
+    }
+
+    /// What the cluster wants done; returns frames sent.
+    #[inline]
+    fn work(&mut self, now: Nanos) -> u32 {
+        let Some(cluster) = &mut self.cluster else { return 0 };
+        cluster.work(&mut self.port, &mut self.pipeline, now)
     }
 
     fn expired(&self) -> u64 {
@@ -208,9 +259,10 @@ impl<P: Port> Krononat<P> {
     fn tally(&self) -> Tally {
         let (counts, connections) = (self.pipeline.counts(), self.pipeline.connections());
         let six = self.pipeline.firewall6().map(Firewall6::connections);
+        let cluster = self.cluster.as_ref().map(Cluster::counts).unwrap_or_default();
         Tally {
-            received: self.received,
-            forwarded: self.port.stats().sent,
+            received: self.received - cluster.received,
+            forwarded: self.forwarded,
             refused: self.port.stats().refused,
             connections: (connections.len() + six.map_or(0, Connections6::len)) as u64,
             opened: connections.opened + six.map_or(0, |six| six.opened),
@@ -227,22 +279,29 @@ impl<P: Port> Worker for Krononat<P> {
     fn step(&mut self, now: Nanos) -> Busy {
         let mut burst = Burst::new();
         self.port.rx(&mut burst);
-        let received = burst.len();
+        let received = burst.len() as u32;
         if received == 0 {
-            return Busy(0);
+            return Busy(self.work(now));
         }
-        self.received += received as u64;
+        self.received += u64::from(received);
+        if let Some(cluster) = &mut self.cluster {
+            let mut own = Burst::new();
+            cluster.receive(&mut burst, &mut own, &mut self.pipeline, now);
+            if !own.is_empty() {
+                self.port.free(&mut own);
+            }
+        }
         let (mut verdicts, mut send, mut free) = (ArrayVec::new(), Burst::new(), Burst::new());
         let held = &mut self.held;
         self.pipeline.process(&mut burst, now, &mut verdicts, &mut send, &mut free, held);
-        self.port.tx(&mut send);
+        self.forwarded += self.port.tx(&mut send) as u64;
         if !free.is_empty() {
             self.port.free(&mut free);
         }
         if !self.held.is_empty() {
             self.release(now);
         }
-        Busy(received as u32)
+        Busy(received + self.work(now))
     }
 
     fn housekeeping(&mut self, now: Nanos, load: &Load) -> Next {

@@ -68,7 +68,8 @@ impl Crowd {
                 gateway: Mac::of(9, 0, 0),
             },
             subscribers: vec![net(Ipv4Addr::new(100, 64, 0, 0), self.subscribers)],
-            external: net(Ipv4Addr::new(198, 18, 0, 0), addresses),
+            external: Some(net(Ipv4Addr::new(198, 18, 0, 0), addresses)),
+            shards: Vec::new(),
             subscribers6: Vec::new(),
             ip6: None,
             ports: Vec::new(),
@@ -84,6 +85,7 @@ impl Crowd {
             half_open_max: None,
             filtering: Filtering::default(),
             connections6_max: 0,
+            cluster: None,
             timers: Timers::default(),
             cores: vec![core],
         }

@@ -89,14 +89,15 @@ impl Sessions {
         self.table.refresh(entry, look);
     }
 
-    /// Adds a session that is not there; `look` is when the sweep must first look at it.
+    /// Adds a session that is not there, and says at which index of the pool; `look` is when the
+    /// sweep must first look at it.
     pub(super) fn add(
         &mut self,
         slot: Slot,
         remote: Endpoint,
         life: Life,
         look: u16,
-    ) -> Result<(), Full> {
+    ) -> Result<u32, Full> {
         if !self.has_room(1) {
             return Err(Full);
         }
@@ -112,7 +113,19 @@ impl Sessions {
         let session = &mut self.pool[index as usize];
         (session.slot, session.remote) = (slot.0, remote.bits());
         session.set_life(life);
-        Ok(())
+        Ok(index)
+    }
+
+    /// Indices of the pool that were ever given out.
+    pub(super) fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// The session at an index of the pool: the slot of its mapping, its remote and its life. What
+    /// is there after a session has ended is the next one, or past.
+    pub(super) fn at(&self, index: u32) -> (Slot, Endpoint, Life) {
+        let session = &self.pool[index as usize];
+        (Slot(session.slot), Endpoint::of_bits(session.remote), session.life())
     }
 
     /// Looks at the next `buckets` buckets and ends the sessions whose time is over: `ended` is told

@@ -218,7 +218,7 @@ impl Trial {
         } = config.timers;
         let mut rig = Rig::new(config);
         rig.now = Nanos(start_ns);
-        let external = core.external.network();
+        let external = core.external.expect("a core alone").network();
         Trial {
             rig,
             subscribers: numbers.map(|number| subscribers[number as usize]),

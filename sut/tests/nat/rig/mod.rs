@@ -43,7 +43,8 @@ pub(crate) fn config() -> Config {
             gateway: Mac(GATEWAY),
         },
         subscribers: vec!["100.64.0.0/22".parse().unwrap()],
-        external: "198.18.0.0/31".parse().unwrap(),
+        external: Some("198.18.0.0/31".parse().unwrap()),
+        shards: Vec::new(),
         subscribers6: Vec::new(),
         ip6: None,
         ports: Vec::new(),
@@ -59,6 +60,7 @@ pub(crate) fn config() -> Config {
         half_open_max: None,
         filtering: Filtering::default(),
         connections6_max: 0,
+        cluster: None,
         timers: Timers::default(),
         cores: vec![core],
     }

@@ -1,0 +1,197 @@
+//! A plug between a core and its port that can be pulled, and a wire that loses frames: what fails in
+//! a test fails here, and nobody is told.
+//!
+//! A frame that meets a pulled plug is gone, as in a cable that is cut: its sender counts it as sent,
+//! and nothing comes back but silence. Frames are given back to their pools, because memory is not
+//! what is to be tested.
+
+use super::dpdk::DpdkError;
+use super::{Lanes, Port, PortStats};
+use crate::burst::Burst;
+use rand_core::{RngCore, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// The hand on a plug: pulled and put back by one thread, obeyed by another.
+#[derive(Debug, Default)]
+pub struct Socket {
+    no_rx: AtomicBool,
+    no_tx: AtomicBool,
+    /// Of frames that come or go, one in so many is lost; 0 is none.
+    lost_one_in: AtomicU32,
+}
+
+impl Socket {
+    /// Lets frames come in, and go out, or not.
+    pub fn set(&self, rx: bool, tx: bool) {
+        self.no_rx.store(!rx, Ordering::Relaxed);
+        self.no_tx.store(!tx, Ordering::Relaxed);
+    }
+
+    /// Loses one frame in `count`, either way; 0 is none.
+    pub fn lose_one_in(&self, count: u32) {
+        self.lost_one_in.store(count, Ordering::Relaxed);
+    }
+}
+
+/// A port behind a plug.
+pub struct Plug<P: Port> {
+    port: P,
+    socket: Arc<Socket>,
+    random: Xoshiro256PlusPlus,
+    lost: u64,
+}
+
+impl<P: Port> Plug<P> {
+    /// `port` behind `socket`; `seed` decides which frames a lossy wire loses.
+    pub fn new(port: P, socket: Arc<Socket>, seed: u64) -> Plug<P> {
+        Plug { port, socket, random: Xoshiro256PlusPlus::seed_from_u64(seed), lost: 0 }
+    }
+
+    /// Frames lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Takes what is lost out of a burst.
+    fn lose(&mut self, burst: &mut Burst<P::Frame>, all: bool) {
+        let one_in = self.socket.lost_one_in.load(Ordering::Relaxed);
+        if !all && one_in == 0 {
+            return;
+        }
+        let (mut lost, mut kept) = (Burst::new(), Burst::new());
+        for frame in burst.drain(..) {
+            let is_lost = all || self.random.next_u32().is_multiple_of(one_in);
+            if is_lost { lost.push(frame) } else { kept.push(frame) }
+        }
+        *burst = kept;
+        self.lost += lost.len() as u64;
+        self.port.free(&mut lost);
+    }
+
+    fn lose_sent(&mut self, burst: &mut Burst<P::Frame>) -> usize {
+        let count = burst.len();
+        self.lose(burst, self.socket.no_tx.load(Ordering::Relaxed));
+        count - burst.len()
+    }
+}
+
+impl<P: Port> Port for Plug<P> {
+    type Frame = P::Frame;
+
+    fn attach(&mut self) -> Result<(), DpdkError> {
+        self.port.attach()
+    }
+
+    #[inline]
+    fn rx(&mut self, into: &mut Burst<P::Frame>) {
+        let before = into.len();
+        self.port.rx(into);
+        if into.len() > before {
+            let mut arrived = into.drain(before..).collect();
+            self.lose(&mut arrived, self.socket.no_rx.load(Ordering::Relaxed));
+            into.extend(arrived);
+        }
+    }
+
+    #[inline]
+    fn tx(&mut self, burst: &mut Burst<P::Frame>) -> usize {
+        let lost = self.lose_sent(burst);
+        lost + if burst.is_empty() { 0 } else { self.port.tx(burst) }
+    }
+
+    #[inline]
+    fn alloc(&mut self, into: &mut Burst<P::Frame>, count: usize) {
+        self.port.alloc(into, count);
+    }
+
+    #[inline]
+    fn free(&mut self, burst: &mut Burst<P::Frame>) {
+        self.port.free(burst);
+    }
+
+    #[inline]
+    fn room(&mut self) -> usize {
+        self.port.room()
+    }
+
+    fn stats(&self) -> PortStats {
+        self.port.stats()
+    }
+}
+
+impl<P: Lanes> Lanes for Plug<P> {
+    fn lanes(&self) -> usize {
+        self.port.lanes()
+    }
+
+    #[inline]
+    fn tx_lane(&mut self, lane: usize, burst: &mut Burst<P::Frame>) -> usize {
+        let lost = self.lose_sent(burst);
+        lost + if burst.is_empty() { 0 } else { self.port.tx_lane(lane, burst) }
+    }
+
+    #[inline]
+    fn room_lane(&mut self, lane: usize) -> usize {
+        self.port.room_lane(lane)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Arena, Frame};
+    use crate::port::link::{Link, pair};
+
+    fn send(port: &mut Plug<Link<'_>>, count: usize) -> usize {
+        let mut burst = Burst::new();
+        port.alloc(&mut burst, count);
+        burst.iter_mut().for_each(|frame| frame.set_len(60));
+        port.tx(&mut burst)
+    }
+
+    fn arrived<P: Port>(port: &mut P) -> usize {
+        let mut burst = Burst::new();
+        port.rx(&mut burst);
+        port.rx(&mut burst);
+        let count = burst.len();
+        port.free(&mut burst);
+        count
+    }
+
+    #[test]
+    fn a_pulled_plug_swallows_either_way_and_says_nothing() {
+        let mut arena = Arena::new(64).unwrap();
+        let (near, far) = pair(&mut arena, 16);
+        let [here, there] = [(); 2].map(|()| Arc::new(Socket::default()));
+        let mut near = Plug::new(near, here.clone(), 1);
+        let mut far = Plug::new(far, there, 2);
+        for (rx, tx, out, back) in
+            [(true, true, 5, 4), (true, false, 0, 4), (false, true, 5, 0), (false, false, 0, 0)]
+        {
+            here.set(rx, tx);
+            assert_eq!((send(&mut near, 5), send(&mut far, 4)), (5, 4));
+            assert_eq!((arrived(&mut far), arrived(&mut near)), (out, back), "{rx} {tx}");
+        }
+        assert_eq!(near.lost(), 18);
+        assert_eq!((near.port.pooled(), far.port.pooled()), (32, 32), "no frame is lost for good");
+    }
+
+    #[test]
+    fn a_bad_wire_loses_its_share() {
+        let mut arena = Arena::new(64).unwrap();
+        let (near, mut far) = pair(&mut arena, 32);
+        let socket = Arc::new(Socket::default());
+        socket.lose_one_in(10);
+        let mut near = Plug::new(near, socket, 3);
+        let got: usize = (0..1000)
+            .map(|_| {
+                send(&mut near, 10);
+                arrived(&mut far)
+            })
+            .sum();
+        assert_eq!(got as u64 + near.lost(), 10_000);
+        assert!((800..1200).contains(&near.lost()), "{} of 10,000", near.lost());
+    }
+}

@@ -1,0 +1,185 @@
+//! The router of an in-memory network: it watches every core by BFD and steers around those it no
+//! longer hears.
+//!
+//! It knows of a core what the core's packets say, and nothing else: no process table, no link state,
+//! no word from whoever runs the test. Packets themselves are routed by the cores that send them
+//! ([`crate::switch`]), from the table that this worker writes; a real router's time to program its
+//! forwarding plane is the delay between knowing and writing.
+
+use crate::bfd::{self, Session, Settings, State};
+use crate::burst::{BURST, Burst};
+use crate::clock::Nanos;
+use crate::frame::Frame;
+use crate::identity::Identity;
+use crate::port::Port;
+use crate::run::Load;
+use crate::switch::{Fib, PortId};
+use crate::wire::bfd as wire;
+use crate::worker::{Busy, Next, Worker};
+use rtrb::Producer;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// What the router has noticed or done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Nanos,
+    /// Which core it is about.
+    pub port: PortId,
+    /// What.
+    pub what: What,
+}
+
+/// See [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The session with the core came up.
+    Up,
+    /// It went down, and whether the core itself said that it would.
+    Down {
+        /// The core withdrew: it was not missed.
+        withdrawn: bool,
+    },
+    /// The table has been written accordingly: packets go the new way from here on.
+    Steered {
+        /// Whether the core is used.
+        up: bool,
+    },
+}
+
+/// One core, as the router knows it.
+struct Watch {
+    port: PortId,
+    address: Ipv4Addr,
+    session: Session,
+    /// To be written into the table, and when.
+    pending: Option<(Nanos, bool)>,
+}
+
+/// See the [module](self).
+pub struct Router<P: Port> {
+    port: P,
+    me: Identity,
+    fib: Arc<Fib>,
+    watches: Vec<Watch>,
+    delay: Nanos,
+    /// Nothing is due before.
+    due: Nanos,
+    events: Producer<Event>,
+}
+
+impl<P: Port> Router<P> {
+    /// A router that is `me` and writes `fib`, `delay` after it knows. It watches `cores`, none of
+    /// which is used before its session has come up. Events that nobody reads are dropped.
+    pub fn new(
+        port: P,
+        me: Identity,
+        fib: Arc<Fib>,
+        cores: &[(PortId, Ipv4Addr)],
+        settings: Settings,
+        delay: Nanos,
+        events: Producer<Event>,
+    ) -> Router<P> {
+        let watch = |(number, &(port, address)): (u32, &(PortId, Ipv4Addr))| {
+            fib.set_up(port, false);
+            let discriminator = NonZeroU32::new(number + 1).unwrap_or(NonZeroU32::MIN);
+            let session = Session::new(settings, discriminator, u64::from(number));
+            Watch { port, address, session, pending: None }
+        };
+        let watches = (0..).zip(cores).map(watch).collect();
+        Router { port, me, fib, watches, delay, due: Nanos(0), events }
+    }
+
+    fn hear(&mut self, frame: &[u8], now: Nanos) {
+        let Ok(received) = wire::read(frame) else { return };
+        let of = |watch: &Watch| watch.address == received.source;
+        let Some(at) = self.watches.iter().position(of) else { return };
+        if let Ok(change) = self.watches[at].session.receive(&received.control, now) {
+            self.note(at, change, now);
+        }
+        self.due = now;
+    }
+
+    fn note(&mut self, at: usize, change: Option<bfd::Change>, now: Nanos) {
+        let Some(change) = change else { return };
+        let watch = &mut self.watches[at];
+        let up = change.to == State::Up;
+        if !up && change.from != State::Up {
+            return;
+        }
+        let withdrawn = watch.session.remote_state() == State::AdminDown;
+        let what = if up { What::Up } else { What::Down { withdrawn } };
+        watch.pending = Some((now + self.delay, up));
+        let _ = self.events.push(Event { at: now, port: watch.port, what });
+    }
+
+    /// Does what is due for each core; returns frames sent.
+    fn attend(&mut self, now: Nanos) -> usize {
+        let mut sent = 0;
+        for first in (0..self.watches.len()).step_by(BURST) {
+            let last = (first + BURST).min(self.watches.len());
+            let mut burst = Burst::new();
+            for at in first..last {
+                let change = self.watches[at].session.expire(now);
+                self.note(at, change, now);
+                self.steer(at, now);
+                let Some(packet) = self.watches[at].session.due(now) else { continue };
+                let ends = wire::Ends {
+                    source_mac: self.me.mac,
+                    destination_mac: self.me.gateway,
+                    source: self.me.ip,
+                    destination: self.watches[at].address,
+                };
+                let held = burst.len();
+                self.port.alloc(&mut burst, 1);
+                if let Some(frame) = burst.get_mut(held) {
+                    frame.set_len(wire::FRAME_LEN);
+                    frame.bytes_mut().copy_from_slice(&wire::encapsulate(&ends, &packet));
+                }
+            }
+            if !burst.is_empty() {
+                sent += self.port.tx(&mut burst);
+            }
+        }
+        let due = |watch: &Watch| {
+            let pending = watch.pending.map_or(Nanos(u64::MAX), |(at, _)| at);
+            watch.session.next_due().min(pending)
+        };
+        self.due = self.watches.iter().map(due).min().unwrap_or(Nanos(u64::MAX));
+        sent
+    }
+
+    fn steer(&mut self, at: usize, now: Nanos) {
+        let watch = &mut self.watches[at];
+        if let Some((when, up)) = watch.pending
+            && when <= now
+        {
+            watch.pending = None;
+            self.fib.set_up(watch.port, up);
+            let _ =
+                self.events.push(Event { at: now, port: watch.port, what: What::Steered { up } });
+        }
+    }
+}
+
+impl<P: Port> Worker for Router<P> {
+    fn step(&mut self, now: Nanos) -> Busy {
+        let mut burst = Burst::new();
+        self.port.rx(&mut burst);
+        let received = burst.len();
+        for frame in &burst {
+            self.hear(frame.bytes(), now);
+        }
+        if received > 0 {
+            self.port.free(&mut burst);
+        }
+        let sent = if now >= self.due { self.attend(now) } else { 0 };
+        Busy((received + sent) as u32)
+    }
+
+    fn housekeeping(&mut self, _: Nanos, _: &Load) -> Next {
+        Next::Continue
+    }
+}

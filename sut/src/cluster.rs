@@ -1,0 +1,513 @@
+//! A core's part in a cluster: its shards, the cores that hold the others' halves, and the router that
+//! watches it. All of it on the packet thread, between bursts, through the core's own port.
+//!
+//! [`Cluster::receive`] takes the core's own packets out of a burst before the pipeline sees it, and
+//! takes over a shard whose packets have come where nobody serves it. [`Cluster::work`] comes after
+//! the burst: what has changed is told, what is due is sent. Both are bounded.
+//!
+//! The core announces itself (its BFD session comes up) once each shard that is its duty is served
+//! here, or will be from the first packet on. A core whose session goes down serves nothing until it
+//! has heard that nobody else does.
+
+use crate::config::{self, Config, CoreConfig, Duty};
+use crate::connections::{Connections, Copied, Place};
+use crate::membership::{Heard, Member, Patience, Role};
+use crate::pipeline::Pipeline;
+use crate::replicate::message::{self, ENTRIES_MAX, Entry, Head, WANTS, YIELDS};
+use crate::replicate::{Link, Received, SPARE};
+use crate::shard::{Part, Shard};
+use crate::timer::Tick;
+use arrayvec::ArrayVec;
+use dataplane::bfd::{self, Session};
+use dataplane::burst::Burst;
+use dataplane::clock::Nanos;
+use dataplane::frame::{Frame, HEAD};
+use dataplane::identity::Identity;
+use dataplane::port::Port;
+use dataplane::wire::{bfd as watch, ipv4};
+use rand_core::{RngCore, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use std::net::Ipv4Addr;
+use std::num::{NonZeroU8, NonZeroU32};
+
+/// Time between two looks at what is due, while nothing has changed.
+const LOOK_EVERY: Nanos = Nanos(50_000);
+
+/// Most messages one look sends.
+const MESSAGES_PER_LOOK: usize = 16;
+
+/// How long a server that leaves waits for its copies to be complete.
+const LEAVE_WITHIN: Nanos = Nanos(200_000_000);
+
+/// How long a core waits for the other one of a shard before it takes it for gone.
+const ALONE: Nanos = Nanos(200_000_000);
+
+/// What a core of a cluster has done, beside its packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames received for the core itself, and sent by it: BFD and messages.
+    pub received: u64,
+    /// See [`Counts::received`].
+    pub sent: u64,
+    /// Messages that were none of a peer's: not sealed with the key, or about no shard of ours.
+    pub strangers: u64,
+    /// BFD packets refused.
+    pub bfd_refused: u64,
+    /// Times the session with the router has gone down.
+    pub cut_off: u64,
+    /// Times the core has slept for so long that it may have been replaced.
+    pub slept: u64,
+}
+
+/// One shard, as this core has it.
+struct Half {
+    id: u32,
+    peer: Ipv4Addr,
+    base: u32,
+    addresses: u32,
+    member: Member,
+    link: Link,
+    /// The message that asked, in doubt: what the other core says is an answer once it has heard it.
+    asked: u64,
+    served: bool,
+}
+
+/// What the server has been told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Serving,
+    /// Since when: what it serves is handed over first.
+    Leaving(Nanos),
+    /// The router has been told.
+    Withdrawn(Nanos),
+}
+
+/// One core's part in a cluster.
+pub struct Cluster {
+    me: Identity,
+    key: [u8; 16],
+    router: Option<Ipv4Addr>,
+    session: Option<Session>,
+    halves: Vec<Half>,
+    beat: Nanos,
+    /// Whoever sleeps longer may have been replaced.
+    lease: Nanos,
+    started: bool,
+    announced: bool,
+    /// The router sees this core, or there is none.
+    seen: bool,
+    course: Course,
+    /// A shard that is not served here may be, from its first packet on.
+    watchful: bool,
+    stepped: Nanos,
+    looked: Nanos,
+    dirty: bool,
+    random: Xoshiro256PlusPlus,
+    batch: Box<ArrayVec<Copied, ENTRIES_MAX>>,
+    counts: Counts,
+}
+
+impl Cluster {
+    /// The part of `core`, whose shards `shard` has in the order of the configuration. `random`
+    /// must differ from start to start.
+    pub fn new(config: &Config, core: &CoreConfig, shard: &Shard, random: u64) -> Option<Cluster> {
+        let settings = config.cluster.as_ref()?;
+        let us = |us: u64| Nanos(us * 1_000);
+        let interval = us(settings.bfd_interval_us);
+        let detection = Nanos(interval.0 * u64::from(settings.bfd_multiplier));
+        let beat = us(settings.beat_us);
+        let patience = Patience {
+            silent: Nanos(3 * beat.0),
+            alone: Nanos(ALONE.0.max(10 * beat.0)),
+            drain: us(1_000 * settings.drain_ms),
+        };
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(random);
+        let half = |(at, it): (usize, &config::ShardConfig)| {
+            let addresses = shard.addresses_of(Part(at as u8));
+            let slots = u64::from(addresses.start) << 16..u64::from(addresses.end) << 16;
+            Half {
+                id: it.id,
+                peer: it.peer,
+                base: addresses.start,
+                addresses: addresses.end - addresses.start,
+                member: Member::new(it.duty == Duty::Master, patience, Nanos(0)),
+                link: Link::new(random.next_u64() | 1, slots),
+                asked: 0,
+                served: false,
+            }
+        };
+        let halves = core.shards.iter().enumerate().map(half).collect();
+        let multiplier = NonZeroU8::new(settings.bfd_multiplier).unwrap_or(NonZeroU8::MIN);
+        let timing = bfd::Settings { min_tx: interval, min_rx: interval, multiplier };
+        let discriminator = NonZeroU32::new(core.identity.ip.into()).unwrap_or(NonZeroU32::MIN);
+        let session = settings.router.map(|_| {
+            let mut session = Session::new(timing, discriminator, random.next_u64());
+            session.set_admin_down(watch::Diagnostic::AdminDown);
+            session
+        });
+        Some(Cluster {
+            me: core.identity,
+            key: settings.key.0,
+            router: settings.router,
+            seen: session.is_none(),
+            session,
+            halves,
+            beat,
+            lease: Nanos(detection.0 * 2 / 3),
+            started: false,
+            announced: false,
+            course: Course::Serving,
+            watchful: false,
+            stepped: Nanos(0),
+            looked: Nanos(0),
+            dirty: true,
+            random,
+            batch: Box::default(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// What the core has done.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Each shard: its number, this core's view of it, and its end of the conversation.
+    pub fn shards(&self) -> impl Iterator<Item = (u32, &Member, &Link)> {
+        self.halves.iter().map(|half| (half.id, &half.member, &half.link))
+    }
+
+    /// Whether the router sees this core.
+    pub fn is_seen(&self) -> bool {
+        self.seen
+    }
+
+    /// Hands over what is served here, and withdraws from the network then.
+    pub fn leave(&mut self, now: Nanos) {
+        if self.course == Course::Serving {
+            self.course = Course::Leaving(now);
+            self.halves.iter_mut().for_each(|half| half.member.leave());
+            self.dirty = true;
+        }
+    }
+
+    /// Whether a server that leaves has nothing left to do.
+    pub fn is_gone(&self, now: Nanos) -> bool {
+        let Course::Withdrawn(since) = self.course else { return false };
+        let idle =
+            |half: &Half| half.member.role() != Role::Master && !half.member.is_draining(now);
+        self.halves.iter().all(idle) || now.since(since) > LEAVE_WITHIN
+    }
+
+    /// Takes its own packets out of a burst, to `mine`, and takes over what has to be.
+    #[inline]
+    pub fn receive<F: Frame>(
+        &mut self,
+        burst: &mut Burst<F>,
+        mine: &mut Burst<F>,
+        pipeline: &mut Pipeline,
+        now: Nanos,
+    ) {
+        self.wake(pipeline, now);
+        let me = u32::from(self.me.ip);
+        let is_mine = |frame: &F| matches!(udp_to(frame.head(), me), message::PORT | watch::PORT);
+        if burst.iter().any(is_mine) {
+            let (own, others): (Burst<F>, Burst<F>) = burst.drain(..).partition(is_mine);
+            *burst = others;
+            self.counts.received += own.len() as u64;
+            own.iter().for_each(|frame| self.hear(frame.bytes(), pipeline, now));
+            self.apply(pipeline, now);
+            *mine = own;
+        }
+        if self.watchful {
+            for frame in burst.iter() {
+                self.take_over(frame.head(), pipeline, now);
+            }
+        }
+    }
+
+    /// Notices that time has passed without this core: whoever was replaced meanwhile must not go on.
+    fn wake(&mut self, pipeline: &mut Pipeline, now: Nanos) {
+        if !self.started {
+            self.started = true;
+            self.halves.iter_mut().for_each(|half| half.member.start(now));
+        } else if now.since(self.stepped) > self.lease && self.session.is_some() {
+            self.counts.slept += 1;
+            self.doubt(now);
+            self.apply(pipeline, now);
+        }
+        self.stepped = now;
+    }
+
+    fn doubt(&mut self, now: Nanos) {
+        for half in &mut self.halves {
+            if half.member.doubt(now) {
+                half.asked = half.link.next_counter();
+                self.dirty = true;
+            }
+        }
+    }
+
+    fn hear(&mut self, frame: &[u8], pipeline: &mut Pipeline, now: Nanos) {
+        if frame[36..38] == watch::PORT.to_be_bytes() {
+            return self.hear_router(frame, now);
+        }
+        let Ok((from, head, entries)) = message::read(frame, &self.key) else {
+            self.counts.strangers += 1;
+            return;
+        };
+        let ours = |half: &&mut Half| half.id == head.shard && half.peer == from;
+        let (Some(half), Some(role)) =
+            (self.halves.iter_mut().find(ours), Role::numbered(head.role))
+        else {
+            self.counts.strangers += 1;
+            return;
+        };
+        self.dirty = true;
+        if half.link.receive(&head, half.member.epoch(), now) != Received::Fresh {
+            return;
+        }
+        let (epoch, role_before) = (half.member.epoch(), half.member.role());
+        let heard = Heard {
+            role,
+            epoch: head.epoch,
+            yields: head.flags & YIELDS != 0,
+            wants: head.flags & WANTS != 0,
+            answers: head.heard >= half.asked,
+        };
+        if half.member.hear(heard, now) {
+            half.link.restart(self.random.next_u64() | 1);
+            return;
+        }
+        if half.member.role() == Role::Master
+            && role_before != Role::Master
+            && half.member.epoch() != epoch
+        {
+            half.link.begin();
+        }
+        if role == Role::Master && half.member.role() != Role::Master {
+            half.take_in(&head, entries, pipeline, now);
+        }
+    }
+
+    fn hear_router(&mut self, frame: &[u8], now: Nanos) {
+        let heard = watch::read(frame).and_then(|it| match &mut self.session {
+            Some(session) if self.router == Some(it.source) => session.receive(&it.control, now),
+            _ => Err(watch::Refused::Foreign),
+        });
+        match heard {
+            Ok(change) => self.router_sees(change, now),
+            Err(_) => self.counts.bfd_refused += 1,
+        }
+    }
+
+    fn router_sees(&mut self, change: Option<bfd::Change>, now: Nanos) {
+        let Some(change) = change else { return };
+        self.dirty = true;
+        let seen = change.to == watch::State::Up;
+        if self.seen && !seen && self.course == Course::Serving {
+            self.counts.cut_off += 1;
+        }
+        if self.seen != seen && !matches!(self.course, Course::Withdrawn(_)) {
+            self.seen = seen;
+            // Down: nothing is served. Up again: not before it is known that nobody else does.
+            self.doubt(now);
+        }
+    }
+
+    /// A packet of a shard that is not served here has come all the same.
+    fn take_over(&mut self, head: &[u8; HEAD], pipeline: &mut Pipeline, now: Nanos) {
+        let Some(part) = pipeline.unserved(head) else { return };
+        let half = &mut self.halves[usize::from(part.0)];
+        if self.seen && half.member.may_take(now) {
+            half.member.take(now);
+            half.link.begin();
+            self.apply(pipeline, now);
+        }
+    }
+
+    /// Has the pipeline serve what is to be served here, and no more.
+    fn apply(&mut self, pipeline: &mut Pipeline, now: Nanos) {
+        self.watchful = false;
+        for (at, half) in self.halves.iter_mut().enumerate() {
+            let served = half.member.serves(now) && self.seen;
+            let part = Part(at as u8);
+            if served != half.served {
+                pipeline.serve(part, served);
+                half.served = served;
+            }
+            pipeline.open_for(part, half.member.opens());
+            self.watchful |= !served && self.seen && half.member.may_take(now);
+        }
+    }
+
+    /// Tells what has changed, and sends what is due; returns frames sent.
+    #[inline]
+    pub fn work<P: Port>(&mut self, port: &mut P, pipeline: &mut Pipeline, now: Nanos) -> u32 {
+        self.wake(pipeline, now);
+        if pipeline.connections().has_changes() {
+            self.note(pipeline.connections_mut(), now);
+        }
+        let due = self.dirty || now.since(self.looked) >= LOOK_EVERY;
+        if due { self.look(port, pipeline, now) } else { 0 }
+    }
+
+    fn note(&mut self, connections: &mut Connections, now: Nanos) {
+        let mut places = ArrayVec::<Place, 128>::new();
+        let missed = connections.take_changes(|place| places.push(place));
+        for place in places {
+            let Some(slot) = connections.slot_at(place) else { continue };
+            let address = u32::from(slot.address());
+            let of = |half: &&mut Half| address.wrapping_sub(half.base) < half.addresses;
+            if let Some(half) = self.halves.iter_mut().find(of)
+                && half.member.role() == Role::Master
+            {
+                half.link.note(place, now);
+            }
+        }
+        if missed {
+            self.halves.iter_mut().for_each(|half| half.link.miss());
+        }
+    }
+
+    #[inline(never)]
+    fn look<P: Port>(&mut self, port: &mut P, pipeline: &mut Pipeline, now: Nanos) -> u32 {
+        (self.looked, self.dirty) = (now, false);
+        for half in &mut self.halves {
+            half.advance(pipeline.connections(), now);
+        }
+        let change = self.session.as_mut().and_then(|session| session.expire(now));
+        self.router_sees(change, now);
+        self.go_on(now);
+        self.apply(pipeline, now);
+        self.send(port, pipeline.connections(), now)
+    }
+
+    /// Announces or withdraws the core when its time has come.
+    fn go_on(&mut self, now: Nanos) {
+        let Some(session) = &mut self.session else { return };
+        match self.course {
+            Course::Serving if self.announced => {
+                if self.halves.iter().any(|half| half.member.must_withdraw()) {
+                    self.announced = false;
+                    session.set_admin_down(watch::Diagnostic::AdminDown);
+                    self.seen = false;
+                }
+            }
+            Course::Serving => {
+                if self.halves.iter().all(|half| half.member.is_ready()) {
+                    self.announced = true;
+                    session.set_admin_up();
+                }
+            }
+            Course::Leaving(since) => {
+                let told = self.halves.iter().all(|half| half.link.backlog() == 0);
+                if told || now.since(since) > LEAVE_WITHIN {
+                    self.course = Course::Withdrawn(now);
+                    session.set_admin_down(watch::Diagnostic::AdminDown);
+                }
+            }
+            Course::Withdrawn(_) => {}
+        }
+    }
+
+    fn send<P: Port>(&mut self, port: &mut P, connections: &Connections, now: Nanos) -> u32 {
+        let mut frames = Burst::new();
+        let mut burst = Burst::new();
+        port.alloc(&mut frames, MESSAGES_PER_LOOK);
+        let due = self.session.as_mut().and_then(|session| session.due(now));
+        if let (Some(packet), Some(router), Some(frame)) = (due, self.router, frames.last_mut()) {
+            let Identity { mac, gateway, ip, .. } = self.me;
+            let ends = watch::Ends {
+                source_mac: mac,
+                destination_mac: gateway,
+                source: ip,
+                destination: router,
+            };
+            frame.set_len(watch::FRAME_LEN);
+            frame.bytes_mut().copy_from_slice(&watch::encapsulate(&ends, &packet));
+            burst.extend(frames.pop());
+        }
+        let urgent = self.course != Course::Serving;
+        for half in &mut self.halves {
+            while half.link.is_due(self.beat, urgent || half.member.yields(), now) {
+                let Some(mut frame) = frames.pop() else {
+                    // It is due at the next step.
+                    self.dirty = true;
+                    break;
+                };
+                half.write(&mut frame, connections, &self.me, &self.key, &mut self.batch, now);
+                burst.push(frame);
+            }
+        }
+        let sent = if burst.is_empty() { 0 } else { port.tx(&mut burst) };
+        if !frames.is_empty() {
+            port.free(&mut frames);
+        }
+        self.counts.sent += sent as u64;
+        sent as u32
+    }
+}
+
+impl Half {
+    /// Time passes: the walk goes on, the member's patience runs out.
+    fn advance(&mut self, connections: &Connections, now: Nanos) {
+        let before = self.member.role();
+        self.member.tick(now);
+        match self.member.role() {
+            Role::Master => {
+                if before == Role::Joining {
+                    self.link.begin();
+                }
+                self.link.walk(connections, now);
+            }
+            Role::Joining | Role::Standby => {
+                let whole = self.link.is_whole() || self.member.is_draining(now);
+                if whole {
+                    self.member.set_whole(true, now);
+                }
+            }
+            Role::Doubt => {}
+        }
+    }
+
+    /// Writes what the master tells into the copy.
+    fn take_in(&mut self, head: &Head, entries: &[Entry], pipeline: &mut Pipeline, now: Nanos) {
+        let (base, addresses) = (self.base, self.addresses);
+        let tick = Tick::at(now);
+        self.link.restore(head, entries, |entry| {
+            let Some(copy) = entry.read(base, addresses) else { return false };
+            pipeline.restore(&copy, SPARE, tick)
+        });
+    }
+
+    fn write<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        connections: &Connections,
+        me: &Identity,
+        key: &[u8; 16],
+        batch: &mut ArrayVec<Copied, ENTRIES_MAX>,
+        now: Nanos,
+    ) {
+        let next = self.link.next(connections, Tick::at(now), now, batch);
+        let mut flags = 0;
+        for (flag, set) in [(YIELDS, self.member.yields()), (WANTS, self.member.wants())] {
+            flags |= if set { flag } else { 0 };
+        }
+        let (shard, epoch, role) = (self.id, self.member.epoch(), self.member.role() as u8);
+        let head = Head { shard, epoch, role, flags, ..next };
+        frame.set_len(message::frame_len(batch.len()));
+        let entries = batch.iter().map(|copy| Entry::new(copy, self.base));
+        message::write(frame.bytes_mut(), me, self.peer, key, &head, entries);
+        self.link.counts.bytes += frame.len() as u64;
+    }
+}
+
+/// Destination port of a UDP datagram to `me`, else 0. Looks at the headers alone.
+#[inline]
+fn udp_to(head: &[u8; HEAD], me: u32) -> u16 {
+    let word = u32::from_be_bytes([head[30], head[31], head[32], head[33]]);
+    let is_mine = (word == me) & (head[23] == ipv4::UDP) & (head[12..14] == [0x08, 0x00]);
+    if is_mine { u16::from_be_bytes([head[36], head[37]]) } else { 0 }
+}
