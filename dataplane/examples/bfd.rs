@@ -8,7 +8,8 @@
 //! input takes the session down in order; the end of standard input ends the program.
 //!
 //! The kernel does not tell what TTL a datagram came with, so that the check of RFC 5881 §5, which
-//! `dataplane::wire::bfd::read` makes for frames, is missing here: no program for a hostile network.
+//! `dataplane::wire::bfd::read` makes for frames, is missing here: no program for a hostile
+//! network.
 
 use dataplane::bfd::{Diagnostic, Session, Settings};
 use dataplane::clock::Nanos;

@@ -2,15 +2,15 @@
 //! milliseconds.
 //!
 //! [`Session`] is a value that does no input or output and reads no clock. Its owner hands it what
-//! [`crate::wire::bfd::read`] made of the frames that came ([`Session::receive`]), then moves time on
-//! ([`Session::expire`]) and sends what is due ([`Session::due`]), in this order, in every round of
-//! its packet loop. Nothing here allocates.
+//! [`crate::wire::bfd::read`] made of the frames that came ([`Session::receive`]), then moves time
+//! on ([`Session::expire`]) and sends what is due ([`Session::due`]), in this order, in every round
+//! of its packet loop. Nothing here allocates.
 //!
 //! Asynchronous mode in the active role, and no other: no echo, no authentication, and no demand
-//! mode of our own; that of the other end is honoured (§6.6). Packets go out at least a second apart
-//! until the session is Up (§6.8.3). A change of state is sent at once (§6.8.7): after the first
-//! packet that is heard, coming up takes two more, and a session that its owner takes down is Down
-//! at the other end as soon as a packet gets there.
+//! mode of our own; that of the other end is honoured (§6.6). Packets go out at least a second
+//! apart until the session is Up (§6.8.3). A change of state is sent at once (§6.8.7): after the
+//! first packet that is heard, coming up takes two more, and a session that its owner takes down is
+//! Down at the other end as soon as a packet gets there.
 
 mod timing;
 
@@ -169,8 +169,8 @@ impl Session {
         }
     }
 
-    /// The packet to send now. There may be a second one at the same instant, an answer to a poll and
-    /// a periodic packet: call until there is none, or again in the next round.
+    /// The packet to send now. There may be a second one at the same instant, an answer to a poll
+    /// and a periodic packet: call until there is none, or again in the next round.
     pub fn due(&mut self, now: Nanos) -> Option<Control> {
         let is_extra = self.extra_at().is_some_and(|at| at <= now);
         if !is_extra && self.periodic_at().is_none_or(|at| now < at) {
@@ -201,7 +201,9 @@ impl Session {
     }
 
     /// Takes the session down for the other end to know (§6.8.16): AdminDown is in the next packet,
-    /// which is due at once, and in one a second from then on.
+    /// which is due at once, and in one a second from then on, as long as [`Session::due`] is asked.
+    /// If the first is lost, the other end will rather miss us than know why: §6.8.3 allows no
+    /// second one within its detection time.
     pub fn set_admin_down(&mut self, diagnostic: Diagnostic) -> Option<Change> {
         self.owes_final = false;
         self.enter(State::AdminDown, diagnostic)

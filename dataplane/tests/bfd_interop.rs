@@ -1,9 +1,9 @@
 //! A BFD session with BIRD across a veth pair: up, cut both ways and one way, and taken down.
 //!
 //! The test starts itself again in namespaces of its own, which end with it. A wire is cut without
-//! a word by a wrong Ethernet address for the neighbour: the carrier stays, and what is sent arrives
-//! at nobody. Root is needed, and `bird`; where they are missing, the test says that it is skipped.
-//! Our end is `examples/bfd.rs`.
+//! a word by a wrong Ethernet address for the neighbour: the carrier stays, and what is sent
+//! arrives at nobody. Root is needed, and `bird`; where they are missing, the test says that it is
+//! skipped. Our end is `examples/bfd.rs`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ protocol bfd {
 }
 "#;
 
-/// Both ends ask for 100 ms, three times: a machine busy with other tests can do that without flaps.
+/// Both ends ask for 100 ms, three times: a machine busy with other tests can do that without
+/// flaps.
 const DETECTION: Duration = Duration::from_millis(300);
 
 /// The last packet before a cut may be older than the cut by an interval; the rest is for clocks.

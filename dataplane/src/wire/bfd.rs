@@ -1,13 +1,13 @@
 //! BFD control packets (RFC 5880 §4.1) and the frames they travel in (RFC 5881).
 //!
-//! [`Control`] is the mandatory section of 24 bytes as far as asynchronous sessions need it. What it
-//! cannot hold was refused when it was read: [`Control::parse`] applies those rules of RFC 5880
+//! [`Control`] is the mandatory section of 24 bytes as far as asynchronous sessions need it. What
+//! it cannot hold was refused when it was read: [`Control::parse`] applies those rules of RFC 5880
 //! §6.8.6 that need no session, [`crate::bfd::Session::receive`] the others, and each has its own
 //! [`Refused`] reason to be counted by. [`encapsulate`] and [`read`] do the same for whole frames.
 //!
-//! Authentication is refused, and so is multipoint (RFC 8562). The echo function is not offered: its
-//! interval is sent as zero and not read, which forbids it (§6.8.9). Neither is independence from
-//! the control plane, whose bit (C) stays clear.
+//! Authentication is refused, and so is multipoint (RFC 8562). The echo function is not offered:
+//! its interval is sent as zero and not read, which forbids it (§6.8.9). Neither is independence
+//! from the control plane, whose bit (C) stays clear.
 
 mod frame;
 
