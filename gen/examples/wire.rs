@@ -31,6 +31,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32) -> Confi
         rate,
         attack: Attack::default(),
         until,
+        sample: None,
     };
     Config {
         server: ServerId(0),

@@ -6,6 +6,7 @@
 
 use crate::attack::Attack;
 use crate::mix::Mix;
+use crate::sample::{RING_MAX, SAMPLE_MAX, SPAN_MAX};
 use crate::stamp::Source;
 use crate::tuple::{ID_BITS, SHARDS_MAX};
 use dataplane::burst::BURST;
@@ -116,6 +117,11 @@ pub struct Phase {
     pub attack: Attack,
     /// When the phase ends.
     pub until: Until,
+    /// Connections of this core that the data packets go to, one after another, each up and down
+    /// alternately; absent or 0, to all. They are established ones, evenly from all shards and from
+    /// the oldest to the newest but for those that the phase closes. Each gets a verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u32>,
 }
 
 /// Rate of data packets of one core.
@@ -216,7 +222,9 @@ impl Config {
         self.phases.iter().enumerate().try_for_each(|(index, phase)| {
             let most = self.cores.iter().map(|core| core.connections).min().unwrap_or(0);
             let attackers = self.cores.iter().map(CoreConfig::attackers_max).min().unwrap_or(0);
-            phase.validate(most, attackers, &format!("phases[{index}]"))
+            let at = format!("phases[{index}]");
+            phase.validate(most, attackers, &at)?;
+            phase.validate_sample(most, Nanos(self.drain_ns), &at)
         })
     }
 
@@ -262,6 +270,38 @@ impl CoreConfig {
 }
 
 impl Phase {
+    /// Size of the sample, its rate per second, and for how long, where there is one.
+    pub(crate) fn sampled(&self) -> Option<(u32, f64, Nanos)> {
+        match (self.sample, self.rate, self.until) {
+            (Some(size), Rate::Pps(pps), Until::For(span)) if size > 0 => {
+                Some((size, pps, Nanos(span)))
+            }
+            _ => None,
+        }
+    }
+
+    fn validate_sample(&self, connections: u32, drain: Nanos, at: &str) -> Result<(), ConfigError> {
+        let Some(size) = self.sample.filter(|&size| size > 0) else { return Ok(()) };
+        let key = |name: &str| format!("{at}.{name}");
+        let Rate::Pps(pps) = self.rate else {
+            let expected = "packets per second where there is a sample";
+            return require(false, key("rate"), self.rate, expected);
+        };
+        let Until::For(span) = self.until else {
+            let expected = "a time where there is a sample";
+            return require(false, key("until"), self.until, expected);
+        };
+        let expected = "at most 60 s where there is a sample: each millisecond is counted apart";
+        require(span <= SPAN_MAX.0, key("until"), span, expected)?;
+        let expected = "at most 65,535, and at most the connections of every core";
+        require(size <= connections.min(SAMPLE_MAX), key("sample"), size, expected)?;
+        let expected = "at most half as many as the phase has packets: one each way for each";
+        let packets = pps * Nanos(span).as_secs_f64();
+        require(packets >= 2.0 * f64::from(size), key("sample"), size, expected)?;
+        let expected = "at most 67,108,864 packets within drain_ns where there is a sample";
+        require(pps * drain.as_secs_f64() <= RING_MAX as f64, key("rate"), pps, expected)
+    }
+
     fn validate(&self, connections: u32, attackers: u32, at: &str) -> Result<(), ConfigError> {
         let rate = |rate: f64| (0.0..=1e9).contains(&rate);
         let key = |name: &str| format!("{at}.{name}");
@@ -346,6 +386,7 @@ pub(crate) mod tests {
                     rate: Rate::None,
                     attack: Attack::default(),
                     until: Until::Held(1000),
+                    sample: None,
                 },
                 Phase {
                     name: "steady".into(),
@@ -354,9 +395,17 @@ pub(crate) mod tests {
                     rate: Rate::Pps(1e6),
                     attack: Attack::default(),
                     until: Until::For(1_000_000_000),
+                    sample: None,
                 },
             ],
         }
+    }
+
+    /// A phase of a second, with a sample of 1000.
+    fn sampled(config: &mut Config) -> &mut Phase {
+        let phase = &mut config.phases[1];
+        phase.sample = Some(1000);
+        phase
     }
 
     #[test]
@@ -376,7 +425,7 @@ pub(crate) mod tests {
     #[test]
     fn values_a_core_cannot_work_with_are_named() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 11] = [
+        let table: [(&str, Change); 17] = [
             ("sizes", |c| c.sizes = vec![63]),
             ("up_share", |c| c.up_share = 1.1),
             ("batch", |c| c.batch = 0),
@@ -388,6 +437,12 @@ pub(crate) mod tests {
             ("phases[1].attack.attackers", |c| c.phases[1].attack.syn_flood_per_s = 1.0),
             ("phases[1].attack.scan_per_s", |c| c.phases[1].attack.scan_per_s = -1.0),
             ("phases[1].rate", |c| c.phases[1].rate = Rate::Pps(f64::NAN)),
+            ("phases[1].rate", |c| sampled(c).rate = Rate::Max),
+            ("phases[1].rate", |c| (sampled(c).rate, c.drain_ns) = (Rate::Pps(1e8), 1_000_000_000)),
+            ("phases[1].until", |c| sampled(c).until = Until::Validated),
+            ("phases[1].until", |c| sampled(c).until = Until::For(60_000_000_001)),
+            ("phases[1].sample", |c| sampled(c).sample = Some(1001)),
+            ("phases[1].sample", |c| sampled(c).rate = Rate::Pps(1999.0)),
         ];
         for (key, change) in table {
             let mut config = config();

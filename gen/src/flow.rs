@@ -7,7 +7,7 @@
 //! first arrival and is not counted as one, so that a duplicate never cancels a loss.
 
 use crate::ends::Ends;
-use crate::stamp::Direction;
+use crate::stamp::{Direction, TrialId};
 use crate::tuple::Tuple;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -90,7 +90,9 @@ pub struct Flow {
     udp: u8,
     state: u8,
     attempts: u8,
-    spare: [u8; 3],
+    /// Trial in which a packet has arrived with wrong addresses or ports last; 0 is none.
+    remapped_in: u8,
+    mark: u16,
 }
 
 const _: () = assert!(size_of::<Flow>() == 64);
@@ -155,6 +157,33 @@ impl Flow {
     pub fn attempt(&mut self) -> u8 {
         self.attempts = self.attempts.saturating_add(1);
         self.attempts
+    }
+
+    /// What the phase under way makes of it apart from others; 0 is nothing.
+    #[inline]
+    pub fn mark(&self) -> u16 {
+        self.mark
+    }
+
+    /// Marks it.
+    #[inline]
+    pub fn set_mark(&mut self, mark: u16) {
+        self.mark = mark;
+    }
+
+    /// Notes that in this trial a packet of it arrived with wrong addresses or ports.
+    pub fn note_remapped(&mut self, trial: TrialId) {
+        self.remapped_in = trial.0;
+    }
+
+    /// Whether one has in this trial, and in none after.
+    pub fn is_remapped_in(&self, trial: TrialId) -> bool {
+        self.remapped_in == trial.0
+    }
+
+    /// Whether the last packet sent this way has arrived.
+    pub fn has_last_arrived(&self, direction: Direction) -> bool {
+        self.sent[direction as usize] == self.newest[direction as usize]
     }
 
     /// The sequence number of the next packet to send.

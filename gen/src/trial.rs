@@ -1,12 +1,19 @@
 //! One phase of one core: what is counted while it runs, and the record that is left of it.
 
 use crate::attack::AttackLedger;
+use crate::config::{Phase, Until};
+use crate::flow::Flow;
 use crate::latency::{Latency, Quantiles};
 use crate::ledger::Ledger;
+use crate::sample::Sample;
+use crate::verdict::{Outage, Timeline, Verdict, Verdicts};
 use dataplane::clock::Nanos;
 use dataplane::run::Load;
 use dataplane::worker::{CoreId, ServerId};
 use serde::{Deserialize, Serialize};
+
+/// Most connections that one core names in a phase that validates. All are counted.
+pub const NAMES_MAX: usize = 65_536;
 
 /// Counts of a trial under way. Made before the start, so that nothing is allocated later.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +35,11 @@ pub(crate) struct Trial {
     pub(crate) longest_gap: Nanos,
     pub(crate) load_before: Load,
     pub(crate) load: Load,
+    /// Connections probed in turn, in a phase that has such.
+    pub(crate) sample: Option<Sample>,
+    pub(crate) verdicts: Verdicts,
+    /// Up to its capacity.
+    pub(crate) outages: Vec<Outage>,
 }
 
 /// What one core has to say about one phase. All of it is black-box but for `busy_share` and
@@ -77,9 +89,43 @@ pub struct Record {
     pub longest_gap_ns: u64,
     /// Share of the time in steps that moved packets; `null` where it was not measured.
     pub busy_share: Option<f64>,
+    /// What became of each connection that the phase asks about: those of its sample, or all that it
+    /// validates but for those whose packet never left.
+    #[serde(default, skip_serializing_if = "Verdicts::is_empty")]
+    pub verdicts: Verdicts,
+    /// Those that were not kept; of validated ones, at most [`NAMES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
+    /// The probes of a sample, over time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
+    /// Time between two probes of one connection of the sample, either way, in ns. Each direction is
+    /// probed half as often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution_ns: Option<u64>,
 }
 
 impl Trial {
+    /// Before `phase`, in which packets are awaited for `drain`, with all memory that it needs.
+    pub(crate) fn new(phase: &Phase, drain: Nanos) -> Trial {
+        let sample =
+            phase.sampled().map(|(size, rate_pps, span)| Sample::new(size, rate_pps, span, drain));
+        let names = match &sample {
+            Some(sample) => sample.size() as usize,
+            None if phase.until == Until::Validated => NAMES_MAX,
+            None => 0,
+        };
+        Trial { sample, outages: Vec::with_capacity(names), ..Trial::default() }
+    }
+
+    /// Counts a verdict, and names the connection if it was not kept and there is room.
+    pub(crate) fn book_verdict(&mut self, flow: &Flow, verdict: Verdict, start_ns: u64, ns: u64) {
+        self.verdicts.count(verdict);
+        if verdict != Verdict::Kept && self.outages.len() < self.outages.capacity() {
+            self.outages.push(Outage::new(flow, verdict, start_ns, ns));
+        }
+    }
+
     /// The record of phase `phase`, called `name`, of a core.
     ///
     /// # Panics
@@ -117,6 +163,10 @@ impl Trial {
             room_limited: self.room_limited,
             longest_gap_ns: self.longest_gap.0,
             busy_share: self.load.busy_share(),
+            verdicts: self.verdicts,
+            outages: self.outages.clone(),
+            timeline: self.sample.as_ref().map(|sample| sample.timeline.clone()),
+            resolution_ns: self.sample.as_ref().and_then(Sample::resolution_ns),
         }
     }
 }
@@ -130,5 +180,38 @@ impl Record {
     /// Packets arrived per second of sending.
     pub fn forwarded_pps(&self) -> f64 {
         self.ledger.arrived() as f64 / self.seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Rate;
+    use crate::config::tests::config;
+
+    #[test]
+    fn names_are_kept_up_to_a_number_and_all_are_counted() {
+        let phase =
+            Phase { rate: Rate::Max, until: Until::Validated, ..config().phases[1].clone() };
+        let mut trial = Trial::new(&phase, Nanos(0));
+        trial.book_verdict(&Flow::default(), Verdict::Kept, 0, 0);
+        for _ in 0..NAMES_MAX + 5 {
+            trial.book_verdict(&Flow::default(), Verdict::Lost, 0, 0);
+        }
+        let record = trial.record(ServerId(0), CoreId(0), 0, "validate");
+        let lost = NAMES_MAX as u64 + 5;
+        assert_eq!(record.verdicts, Verdicts { kept: 1, lost, ..Verdicts::default() });
+        assert_eq!(record.outages.len(), NAMES_MAX);
+    }
+
+    #[test]
+    fn a_record_without_verdicts_does_not_speak_of_them() {
+        let mut trial = Trial::new(&config().phases[1], Nanos(0));
+        let record = trial.record(ServerId(0), CoreId(0), 1, "steady");
+        let text = serde_json::to_string(&record).expect("serialises");
+        for key in ["verdicts", "outages", "timeline", "resolution_ns"] {
+            assert!(!text.contains(key), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Record>(&text).expect("reads"), record);
     }
 }

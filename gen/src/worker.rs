@@ -6,13 +6,14 @@
 //! and one 64-byte record, asked for a batch ahead when sending and a pass ahead when receiving.
 //!
 //! Phases are ordered by a [`Control`]: run, drain for a fixed time, end, wait. Each is a trial
-//! with a ledger, a histogram and a number of its own, all made at construction.
+//! with a ledger, a histogram, verdicts and a number of its own, all made at construction.
 
 mod attack;
 mod churn;
 mod classes;
 mod data;
 mod receive;
+mod sample;
 mod validate;
 mod window;
 
@@ -60,6 +61,8 @@ enum Stage {
     Running,
     /// Nothing new is sent; answers still are.
     Draining,
+    /// What has not come is lost; the verdicts are being made of it.
+    Judging,
 }
 
 /// One generator core on one port.
@@ -74,6 +77,8 @@ pub struct Generator<P: Port> {
     window: Window,
     /// Positions of connections that this phase is still to validate.
     unvalidated: Range<u64>,
+    /// Connections that it still has to judge, as members of its sample or as positions.
+    unjudged: Range<u64>,
     retry: Retry,
     lingering: Ages,
     opening: Pacer,
@@ -207,6 +212,7 @@ impl<P: Port> Generator<P> {
             picks: Picks::default(),
             window: Window::default(),
             unvalidated: 0..0,
+            unjudged: 0..0,
             retry: Retry::new(Nanos(config.retry_ns), config.attempts),
             lingering: Ages::new(Nanos(config.linger_ns)),
             opening: idle.clone(),
@@ -215,7 +221,7 @@ impl<P: Port> Generator<P> {
             attacks: Attacks::none(),
             stage: Stage::Waiting,
             phase: 0,
-            trials: vec![Trial::default(); config.phases.len()],
+            trials: plan.phases.iter().map(|phase| Trial::new(phase, plan.drain)).collect(),
             established: 0,
             failed: 0,
             last_step: Nanos(0),
@@ -272,6 +278,8 @@ impl<P: Port> Generator<P> {
         let trial = &mut self.trials[phase];
         (trial.start, trial.load_before) = (start, *load);
         trial.held_peak = self.population.held();
+        self.choose_sample(start);
+        self.unjudged = self.to_judge();
     }
 
     /// Moves to the next stage when its time has come.
@@ -296,12 +304,10 @@ impl<P: Port> Generator<P> {
                 }
             }
             Stage::Draining if now >= self.drained_at => {
-                trial.end = now;
                 self.sender.trial = TrialId(0);
-                self.stage = Stage::Waiting;
-                self.ended += 1;
+                self.stage = Stage::Judging;
             }
-            Stage::Draining => {}
+            Stage::Draining | Stage::Judging => {}
         }
     }
 
@@ -407,6 +413,9 @@ impl<P: Port> Worker for Generator<P> {
             if self.is_filled() || self.is_validated() {
                 self.drain(now);
             }
+        }
+        if self.stage == Stage::Judging {
+            self.judge_some(now);
         }
         self.publish(now, load);
         match self.control.order() {

@@ -200,6 +200,7 @@ impl<'a> Layout<'a> {
                 Until::For(ns) => kronogen::config::Until::For(ns),
                 Until::Validated => kronogen::config::Until::Validated,
             },
+            sample: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Data packets: due, drawn, written, sent.
 //!
-//! Each packet belongs to a connection drawn uniformly from those held. The draw is made a batch
+//! Each packet belongs to a connection drawn uniformly from those held, or, in a phase with a sample,
+//! to the member whose turn it is. The draw is made a batch
 //! ahead of the sending, so that the connection's record is in the cache by then.
 
 use super::classes::{Classes, ones};
@@ -17,6 +18,7 @@ use dataplane::frame::Frame;
 use dataplane::port::Port;
 use rand_core::RngCore;
 use rand_xoshiro::Xoshiro256PlusPlus;
+use std::ops::Range;
 
 /// Draws in place of a connection that is not established, before the packet is given up.
 const REDRAWS: usize = 4;
@@ -63,13 +65,18 @@ impl Picks {
         self.waiting().is_empty()
     }
 
-    /// Appends a packet down a connection that is established.
-    pub(super) fn push_down(&mut self, place: Place) {
+    /// Appends a packet of a connection that is established.
+    pub(super) fn push(&mut self, place: Place, direction: Direction) {
         if self.count == self.ahead.len() {
             self.renew(0, self.closing);
         }
-        self.ahead[self.count] = Pick { place, down: true };
+        self.ahead[self.count] = Pick { place, down: direction == Direction::Down };
         self.count += 1;
+    }
+
+    /// Places of draws that are used up.
+    pub(super) fn at(&self, range: Range<usize>) -> impl Iterator<Item = Place> {
+        self.ahead[range].iter().map(|pick| pick.place)
     }
 
     /// Drops the used ones and makes it `count` in all, of connections at `closing` and after;
@@ -205,8 +212,12 @@ impl<P: Port> Generator<P> {
             trial.room_limited += 1;
         }
         let sent = self.transmit(&mut burst, &lengths);
+        if let Some(sample) = &mut self.trials[self.phase].sample {
+            sample.book_sent(&planned[..written], sent as usize);
+        }
         if (sent as usize) < written {
             self.window.refused(now);
+            self.unask(first + sent as usize..first + written);
         }
         sent
     }
@@ -260,6 +271,9 @@ impl<P: Port> Generator<P> {
     fn draw_ahead(&mut self) {
         if self.validates() {
             return self.pick_in_turn();
+        }
+        if self.is_sampled() {
+            return self.pick_probes();
         }
         let Generator { population, picks, plan, .. } = self;
         let held = population.held() > 0;

@@ -4,6 +4,7 @@ use super::classes::{Classes, ones};
 use super::{Generator, SHORT};
 use crate::flow::{Arrival, Flow, State};
 use crate::inspect::{Kind, Probe, Refusal, glimpse};
+use crate::sample::Sample;
 use crate::segment::Segment;
 use crate::stamp::{Direction, TCP_SEQUENCE_BITS, TICK_SHIFT, UDP_SEQUENCE_BITS, restore, ticks};
 use crate::trial::Trial;
@@ -113,7 +114,7 @@ impl<P: Port> Generator<P> {
         now: Nanos,
     ) -> Option<usize> {
         let Generator { population, inspector, sender, trials, phase, plan, .. } = self;
-        let Trial { ledger, latency, .. } = &mut trials[*phase];
+        let Trial { ledger, latency, sample, .. } = &mut trials[*phase];
         let (flows, now) = (population.flows(), ticks(now));
         let (mut bytes, mut late, mut left) = (0, 0, *group);
         let other = ones(&mut left).find(|&index| {
@@ -128,6 +129,9 @@ impl<P: Port> Generator<P> {
             let sequence = restore(flow.last_sequence(direction), low, bits);
             if !flow.is_established() || !flow.arrive_newest(direction, sequence) {
                 return true;
+            }
+            if flow.mark() != 0 {
+                book_probe(sample, flow, direction, sequence);
             }
             let age = Nanos(age << TICK_SHIFT);
             bytes += length as u64;
@@ -168,7 +172,10 @@ impl<P: Port> Generator<P> {
             return false;
         };
         let translated = is_as_recorded(&probe, flow);
-        ledger.mistranslated += u64::from(!translated);
+        if !translated {
+            ledger.mistranslated += 1;
+            flow.note_remapped(self.sender.trial);
+        }
         let (low, bits) = probe.sequence;
         let sequence = restore(flow.last_sequence(probe.direction), low, bits);
         match flow.arrive(probe.direction, sequence) {
@@ -182,6 +189,9 @@ impl<P: Port> Generator<P> {
                 ledger.stale += 1;
                 return false;
             }
+        }
+        if flow.mark() != 0 {
+            book_probe(&mut trial.sample, flow, probe.direction, sequence);
         }
         ledger.arrived_bytes += (length + FCS) as u64;
         let latency = probe.age.map_or(Nanos(0), |age| Nanos(age << TICK_SHIFT));
@@ -227,6 +237,14 @@ impl<P: Port> Generator<P> {
         trial.ledger.planned += 1;
         trial.ledger.control += 1;
         true
+    }
+}
+
+/// Tells the sample that a packet of a marked connection has arrived for the first time.
+#[inline(never)]
+fn book_probe(sample: &mut Option<Sample>, flow: &Flow, direction: Direction, sequence: u32) {
+    if let Some(sample) = sample {
+        sample.book_arrived(flow.mark(), direction, sequence, flow.last_sequence(direction));
     }
 }
 

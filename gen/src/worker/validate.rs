@@ -6,6 +6,7 @@
 
 use super::{Generator, Stage};
 use crate::config::Until;
+use crate::stamp::Direction;
 use dataplane::cpu;
 use dataplane::port::Port;
 use std::ops::Range;
@@ -43,7 +44,7 @@ impl<P: Port> Generator<P> {
             let flow = population.flow(place.slot);
             if flow.is_established() {
                 cpu::prefetch_write(flow);
-                picks.push_down(place);
+                picks.push(place, Direction::Down);
             }
         }
     }

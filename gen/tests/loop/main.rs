@@ -7,3 +7,4 @@ mod fingerprint;
 mod phases;
 mod quiet;
 mod rig;
+mod verdict;

@@ -17,7 +17,7 @@ pub(crate) const STEP: Nanos = Nanos(10_000);
 
 pub(crate) fn phase(name: &str, rate: Rate, until: Until) -> Phase {
     let (name, attack) = (name.to_owned(), Attack::default());
-    Phase { name, open_per_s: 0.0, close_per_s: 0.0, rate, attack, until }
+    Phase { name, open_per_s: 0.0, close_per_s: 0.0, rate, attack, until, sample: None }
 }
 
 pub(crate) fn fill(count: u32) -> Phase {
@@ -108,13 +108,25 @@ impl<P: Port> Rig<P> {
         }
     }
 
+    /// Orders a phase; returns its start.
+    pub(crate) fn begin(&mut self, phase: usize) -> Nanos {
+        let start = self.now + Nanos(100_000);
+        self.control.begin(phase, start);
+        start
+    }
+
+    /// Whether every core has ended the phase.
+    pub(crate) fn has_ended(&self, phase: usize) -> bool {
+        let ended = |p: &Arc<Progress>| p.get(Field::PhasesEnded as usize) == phase as u64 + 1;
+        self.progress.iter().all(ended)
+    }
+
     /// Orders a phase and runs until every core has ended it.
     pub(crate) fn run_phase(&mut self, phase: usize) {
-        self.control.begin(phase, self.now + Nanos(100_000));
+        self.begin(phase);
         for _ in 0..100_000 {
             self.turn();
-            let ended = |p: &Arc<Progress>| p.get(Field::PhasesEnded as usize) == phase as u64 + 1;
-            if self.progress.iter().all(ended) {
+            if self.has_ended(phase) {
                 return;
             }
         }

@@ -51,6 +51,10 @@ fn record(planned: u64, sent: u64, arrived: u64) -> Record {
         longest_gap_ns: 20_000,
         // Of the generator; here the SUT is as busy as it.
         busy_share: Some(0.9),
+        verdicts: Default::default(),
+        outages: Vec::new(),
+        timeline: None,
+        resolution_ns: None,
     }
 }
 
