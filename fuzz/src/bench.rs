@@ -164,12 +164,12 @@ impl Core {
         assert!(burst.is_empty(), "a frame is left over");
         let mut sent = send.iter().map(|frame| frame.bytes().to_vec());
         let mut fates = Vec::with_capacity(frames.len());
-        let mut freed = 0;
+        let mut dropped = Vec::new();
         for (frame, &verdict) in frames.iter().zip(&verdicts) {
             let sent = match verdict {
                 Verdict::Dropped(reason) => {
                     self.dropped[reason.index()] += 1;
-                    freed += 1;
+                    dropped.push(&frame[..frame.len().min(CAPACITY)]);
                     Vec::new()
                 }
                 Verdict::Forwarded => {
@@ -189,10 +189,17 @@ impl Core {
             fates.push(Fate { verdict, sent });
         }
         assert_eq!(sent.next(), None, "sent or freed");
-        // What made room for others that wait.
-        let made_room = free.len() - freed;
-        self.dropped[Drop::from(Refusal::HoldFull).index()] += made_room as u64;
-        self.waiting.drain(..made_room);
+        let mut freed: Vec<&[u8]> = free.iter().map(Frame::bytes).collect();
+        for frame in dropped {
+            let was = freed.iter().position(|freed| *freed == frame);
+            freed.remove(was.expect("a frame that was dropped, unchanged"));
+        }
+        // The others made room for some that wait.
+        self.dropped[Drop::from(Refusal::HoldFull).index()] += freed.len() as u64;
+        for frame in freed {
+            let was = self.waiting.iter().position(|waiting| waiting == frame);
+            self.waiting.remove(was.expect("a frame that was held, unchanged"));
+        }
         self.release(self.now);
         self.add_up();
         fates
@@ -203,7 +210,11 @@ impl Core {
         let (mut send, mut free) = (Burst::new(), Burst::new());
         self.pipeline.release(&mut self.held, now, &mut send, &mut free);
         self.forwarded += send.len() as u64;
-        self.dropped[Drop::from(Refusal::OrphanFragment).index()] += free.len() as u64;
+        let overlaps = Drop::from(Refusal::FragmentOverlap).index();
+        let overlapping = self.pipeline.counts().dropped[overlaps] - self.dropped[overlaps];
+        self.dropped[overlaps] += overlapping;
+        let orphans = free.len() as u64 - overlapping;
+        self.dropped[Drop::from(Refusal::OrphanFragment).index()] += orphans;
         for frame in &free {
             let was = self.waiting.iter().position(|waiting| waiting == frame.bytes());
             self.waiting.remove(was.expect("a frame that was held, unchanged"));

@@ -102,6 +102,10 @@ pub fn is_subscriber(address: [u8; 4]) -> bool {
 
 /// Whether the later fragment `sent` may have been `frame`, by what no NAT changes.
 pub fn may_be(frame: &[u8], sent: &[u8]) -> bool {
+    if sent[12..14] == IPV6 {
+        let hops = frame.len() == sent.len() && frame[21] == sent[21].wrapping_add(1);
+        return hops && frame[12..21] == sent[12..21] && frame[22..] == sent[22..];
+    }
     let same = |range: std::ops::Range<usize>| frame[range.clone()] == sent[range];
     let ends = same(26..30) || same(30..34);
     frame.len() == sent.len()

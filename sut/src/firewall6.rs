@@ -9,8 +9,9 @@
 //! transports are told by their addresses alone, SCTP and DCCP included.
 //!
 //! Direction follows from addresses: the configured prefixes are inside. It refuses to reassemble:
-//! a first fragment holds all headers (RFC 7112) and later ones pass where it has passed. A packet
-//! whose hop limit ends here is answered by Time Exceeded (RFC 4443 §3.3).
+//! a first fragment holds all headers (RFC 7112) and later ones pass where it has passed, or wait
+//! for it (`pipeline/hold.rs`). A packet whose hop limit ends here is answered by Time Exceeded (RFC
+//! 4443 §3.3).
 //!
 //! Not this box's business: REC-2's scope boundary (no multicast is forwarded at all), REC-8 and 9
 //! (no DNS or DHCP service), REC-13 and 50 (no management here), REC-27 to 30 beyond addresses,
@@ -29,6 +30,7 @@ mod inside;
 mod local;
 
 pub use connections::Connections6;
+pub(crate) use fragments::Early;
 pub use inside::PREFIXES_MAX;
 
 use crate::conntrack::{Direction, Segment};
@@ -89,6 +91,8 @@ pub struct Firewall6 {
     own: Option<Ipv6Addr>,
     connections: Connections6,
     fragments: Fragments,
+    /// First fragments that have passed.
+    firsts: u64,
     errors: Allowance,
 }
 
@@ -154,7 +158,7 @@ impl Firewall6 {
         let connections = Connections6::new(connections_max, deadlines, seed)
             .map_err(|source| NotMade::Memory { connections: connections_max, source })?;
         let (fragments, errors) = (Fragments::new(LIFE_NS), Allowance::new());
-        Ok(Firewall6 { inside, own, connections, fragments, errors })
+        Ok(Firewall6 { inside, own, connections, fragments, firsts: 0, errors })
     }
 
     /// The core's connections.
@@ -164,7 +168,8 @@ impl Firewall6 {
 
     /// Works on one frame whose type field says IPv6. What is forwarded has one hop less and is
     /// addressed to the core's gateway; what is answered has become the answer. The caller sends
-    /// it, and frees what is dropped.
+    /// it, frees what is dropped, and may keep what is held: a later fragment whose first one has
+    /// not passed.
     #[inline]
     pub fn process<F: Frame>(&mut self, frame: &mut F, station: Station, now: Tick) -> Verdict {
         let task = self.classify(frame, station);
@@ -205,6 +210,19 @@ impl Firewall6 {
         for index in group {
             verdicts[index] = self.conclude(&mut burst[index], &tasks[index], station, now);
         }
+    }
+
+    /// First fragments that have passed.
+    #[inline]
+    pub(crate) fn firsts(&self) -> u64 {
+        self.firsts
+    }
+
+    /// Whether a fragment that was held passes; `None` while no first one of its datagram has.
+    pub(crate) fn follow(&self, early: &Early, now: Tick) -> Option<Result<(), Refusal>> {
+        let hash = self.connections.hash(&early.of.words());
+        let len = self.fragments.get(hash.tag.into(), &early.of, now)?;
+        Some(if early.offset >= len { Ok(()) } else { Err(Refusal::FragmentOverlap) })
     }
 
     /// Ends connections whose time is over, looking at `buckets` buckets of their table.
@@ -337,6 +355,7 @@ impl Firewall6 {
                     if let Some(First { of, len }) = first {
                         let hash = self.connections.hash(&of.words());
                         self.fragments.put(hash.tag.into(), of, len, now);
+                        self.firsts += 1;
                     }
                 })
             }
@@ -352,7 +371,7 @@ impl Firewall6 {
                     Some(len) if error || offset >= len => Ok(()),
                     Some(_) => Err(Refusal::FragmentOverlap),
                     None if error => Err(Refusal::UnknownError),
-                    None => Err(Refusal::OrphanFragment),
+                    None => return Verdict::Held,
                 }
             }
         };
@@ -424,9 +443,9 @@ impl Task {
     }
 }
 
-/// One hop less, and on to the gateway. There is no checksum to change.
+/// One hop less, which must be left, and on to the gateway. There is no checksum to change.
 #[inline]
-fn forward<F: Frame>(frame: &mut F, identity: &Identity) {
+pub(crate) fn forward<F: Frame>(frame: &mut F, identity: &Identity) {
     const HOP_LIMIT_AT: usize = 21;
     let head = frame.head_mut();
     head[..6].copy_from_slice(&identity.gateway.0);

@@ -34,7 +34,7 @@ use crate::ports::Slot;
 use crate::shard::Shard;
 use crate::table::Hash;
 use crate::timer::Tick;
-use crate::translate::fragment::{DatagramId, Fragments};
+use crate::translate::fragment::Fragments;
 use crate::translate::{self, End, NextHop};
 use crate::verdict::{Drop, Refusal, Verdict};
 use arrayvec::ArrayVec;
@@ -54,8 +54,6 @@ pub struct Pipeline {
     fragments: Fragments,
     errors: Allowance,
     station: Own,
-    /// The datagrams of the burst's packets with the verdict [`Verdict::Held`], in order.
-    awaited: ArrayVec<DatagramId, BURST>,
     /// Also takes frames that are addressed to other stations.
     promiscuous: bool,
     counts: Counts,
@@ -127,7 +125,6 @@ impl Pipeline {
             fragments: Fragments::new(seed),
             errors: Allowance::new(),
             station: Own::only(identity.mac),
-            awaited: ArrayVec::new(),
             promiscuous: false,
             counts: Counts::default(),
         }
@@ -359,14 +356,9 @@ impl Pipeline {
             std::mem::swap(burst, send);
             return;
         }
-        let mut waiting = 0;
         for (frame, verdict) in burst.drain(..).zip(verdicts) {
             match verdict {
-                Verdict::Held => {
-                    let of = self.awaited[waiting];
-                    waiting += 1;
-                    self.hold(frame, of, now, held, free);
-                }
+                Verdict::Held => self.hold(frame, now, held, free),
                 Verdict::Forwarded => {
                     self.counts.forwarded += 1;
                     send.push(frame);
@@ -381,7 +373,6 @@ impl Pipeline {
                 }
             }
         }
-        self.awaited.clear();
     }
 }
 

@@ -62,8 +62,8 @@ pub enum Refusal {
     InsideSource,
     /// IPv6 with a routing header of a deprecated type (REC-4; RFC 5095).
     RoutingHeader,
-    /// A later fragment whose first one has not passed, or too long ago; of IPv4 also not in the
-    /// half a second for which it was held.
+    /// A later fragment whose first one had passed too long ago, if ever, and did not pass in the half
+    /// a second for which it was held.
     OrphanFragment,
     /// A later fragment that overlaps its first one (RFC 5722), or the TCP header (RFC 1858 §4).
     FragmentOverlap,

@@ -24,7 +24,6 @@ impl Pipeline {
         let of = DatagramId::of(datagram, fragment)?;
         if !fragment.is_first() {
             let Some(first) = self.fragments.follow(of, now) else {
-                self.awaited.push(of);
                 return Ok(Verdict::Held);
             };
             fragment::readdress(frame, &first);

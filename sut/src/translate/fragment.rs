@@ -74,6 +74,11 @@ impl DatagramId {
             protocol: datagram.protocol,
         })
     }
+
+    /// Its sender.
+    pub(crate) fn source(&self) -> u32 {
+        self.source
+    }
 }
 
 /// What the first fragment of a datagram became, and the others become too.

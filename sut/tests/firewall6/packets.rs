@@ -525,12 +525,12 @@ fn fragment_rows() -> Vec<Row> {
         row("first", "7112 5", out().fragment(1, 0, 48), "forwarded"),
         row("second", "8200 4.5", out().fragment(1, 48, 64), "forwarded")
             .after([out().fragment(1, 0, 48)]),
-        row("second before first", "-", out().fragment(1, 48, 64), "orphan_fragment"),
-        row("of another datagram", "8200 4.5", out().fragment(2, 48, 64), "orphan_fragment")
+        row("second before first", "-", out().fragment(1, 48, 64), "held"),
+        row("of another datagram", "8200 4.5", out().fragment(2, 48, 64), "held")
             .after([out().fragment(1, 0, 48)]),
-        row("of the other direction", "8200 4.5", back().fragment(1, 48, 64), "orphan_fragment")
+        row("of the other direction", "8200 4.5", back().fragment(1, 48, 64), "held")
             .after([out().fragment(1, 0, 48)]),
-        row("after a minute", "8200 4.5", out().fragment(1, 48, 64), "orphan_fragment")
+        row("after a minute", "8200 4.5", out().fragment(1, 48, 64), "held")
             .after([out().fragment(1, 0, 48)])
             .wait(61),
         row("overlaps the first", "5722 4", out().fragment(1, 40, 64), "fragment_overlap")

@@ -46,7 +46,7 @@ pub(crate) fn identity() -> Identity {
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fate {
-    /// `forwarded`, `answered` or the name of the reason it was dropped for.
+    /// `forwarded`, `answered`, `held` or the name of the reason it was dropped for.
     pub(crate) verdict: &'static str,
     /// What was sent; nothing if it was dropped.
     pub(crate) sent: Vec<u8>,
@@ -128,7 +128,7 @@ fn fate(verdict: &Verdict, frame: &OwnedFrame) -> Fate {
         Verdict::Dropped(reason) => Fate { verdict: reason.name(), sent: Vec::new() },
         Verdict::Forwarded => Fate { verdict: "forwarded", sent: sent() },
         Verdict::Answered => Fate { verdict: "answered", sent: sent() },
-        Verdict::Held => unreachable!("the firewall holds nothing"),
+        Verdict::Held => Fate { verdict: "held", sent: Vec::new() },
     }
 }
 

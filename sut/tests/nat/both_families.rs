@@ -4,8 +4,8 @@ use crate::rig::{CORE, GATEWAY, Packet, Rig, at, config, udp};
 use etherparse::PacketBuilder;
 use std::net::Ipv6Addr;
 
-const INSIDE: Ipv6Addr = Ipv6Addr::new(0x2a00, 1, 0, 0, 0, 0, 0, 1);
-const REMOTE: Ipv6Addr = Ipv6Addr::new(0x2a00, 2, 0, 0, 0, 0, 0, 1);
+pub(crate) const INSIDE: Ipv6Addr = Ipv6Addr::new(0x2a00, 1, 0, 0, 0, 0, 0, 1);
+pub(crate) const REMOTE: Ipv6Addr = Ipv6Addr::new(0x2a00, 2, 0, 0, 0, 0, 0, 1);
 
 fn udp6(stations: [[u8; 6]; 2], ends: [(Ipv6Addr, u16); 2], hop_limit: u8) -> Vec<u8> {
     let [(source, from), (destination, to)] = ends;
@@ -17,12 +17,17 @@ fn udp6(stations: [[u8; 6]; 2], ends: [(Ipv6Addr, u16); 2], hop_limit: u8) -> Ve
     bytes
 }
 
-#[test]
-fn each_family_goes_its_way() {
+/// A core for both families.
+pub(crate) fn rig() -> Rig {
     let mut config = config();
     config.connections6_max = 10;
     config.cores[0].subscribers6 = vec!["2a00:1::/64".parse().unwrap()];
-    let mut rig = Rig::new(&config);
+    Rig::new(&config)
+}
+
+#[test]
+fn each_family_goes_its_way() {
+    let mut rig = rig();
     let (inside, remote) = (at("100.64.0.1:5000"), at("192.0.2.1:443"));
     let (in6, out6) = ((INSIDE, 5000), (REMOTE, 443));
     let frames = [

@@ -9,6 +9,7 @@ use krononat::verdict::{Drop, Refusal};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 
 const SYN: u8 = 2;
@@ -203,22 +204,55 @@ fn nothing_is_held_for_more_than_three_quarters_of_a_second() {
     assert!(rig.released.is_empty(), "too late");
 }
 
+/// A core with connections of one port to `count` remotes, and what each sends: as many datagrams of
+/// two fragments, of which the first ones and the later ones are returned.
+fn crowd(count: u8, datagrams: u16) -> (Rig, Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut rig = Rig::new(&crate::rig::config());
+    let remote = |number: u16| at(&format!("192.0.2.{}:443", 1 + number % u16::from(count)));
+    let opening =
+        (0..u16::from(count)).map(|number| udp(inside(), remote(number)).sealed().bytes());
+    let opened = passed(&mut rig, &opening.collect::<Vec<_>>());
+    let external = Packet::read(&opened[0]).source();
+    let pairs = (0..datagrams).map(|id| pair(remote(id), external, id));
+    let (first, later) = pairs.map(|pair| (pair[0].clone(), pair[1].clone())).unzip();
+    (rig, first, later)
+}
+
+fn hold_full(rig: &Rig) -> u64 {
+    rig.pipeline.counts().dropped[Drop::from(Refusal::HoldFull).index()]
+}
+
 /// Room for 32: the oldest makes it, and what has no first fragment delays nobody else.
 #[test]
 fn the_oldest_that_waits_makes_room() {
-    let (mut rig, external) = opened(IpNumber::UDP);
-    let pairs: Vec<_> = (0..40).map(|id| pair(remote(IpNumber::UDP), external, id)).collect();
-    let later: Vec<Vec<u8>> = pairs.iter().map(|pair| pair[1].clone()).collect();
+    let (mut rig, first, later) = crowd(8, 40);
     assert_eq!(verdicts(&mut rig, &later), ["held"; 40]);
-    let full = rig.pipeline.counts().dropped[Drop::from(Refusal::HoldFull).index()];
-    assert_eq!((rig.held(), full), (32, 8));
-    let first: Vec<Vec<u8>> = pairs.iter().map(|pair| pair[0].clone()).collect();
+    assert_eq!((rig.held(), hold_full(&rig)), (32, 8));
     passed(&mut rig, &first[20..21]);
     assert_eq!((rig.held(), rig.released.len()), (31, 1));
     passed(&mut rig, &first);
     let ids: Vec<u16> = rig.released.iter().map(|frame| identification(frame)).collect();
     let expected: Vec<u16> = [20].into_iter().chain(8..20).chain(21..40).collect();
     assert_eq!(ids, expected, "the last 32, each once");
+}
+
+/// Of one source no more than eight wait, whatever room there is: the others keep theirs.
+#[test]
+fn one_source_has_a_quarter_of_the_room() {
+    let (mut rig, first, later) = crowd(5, 40);
+    // The first remote sends every fifth of them, and then these again and again.
+    let of_one: Vec<Vec<u8>> = later.iter().step_by(5).cloned().collect();
+    let others: Vec<Vec<u8>> =
+        (0..40).filter(|id| id % 5 > 1).map(|id| later[id].clone()).collect();
+    assert_eq!(verdicts(&mut rig, &others), ["held"; 24]);
+    assert_eq!(verdicts(&mut rig, &of_one), ["held"; 8]);
+    assert_eq!((rig.held(), hold_full(&rig)), (32, 0));
+    let flood: Vec<Vec<u8>> = of_one.iter().cycle().take(92).cloned().collect();
+    assert_eq!(verdicts(&mut rig, &flood), ["held"; 92]);
+    assert_eq!((rig.held(), hold_full(&rig)), (32, 92));
+    passed(&mut rig, &first);
+    let ids: BTreeSet<u16> = rig.released.iter().map(|frame| identification(frame)).collect();
+    assert_eq!(ids, (0..40).filter(|id| id % 5 != 1).collect(), "the others, and the one's newest");
 }
 
 #[derive(Clone, Debug)]
@@ -276,7 +310,7 @@ fn shuffled(mut frames: Vec<Vec<u8>>, picks: &[Index]) -> Vec<Vec<u8>> {
 proptest! {
     #[test]
     fn a_datagram_in_fragments_arrives_as_the_whole_one_does(
-        datagram in datagrams(), sizes in vec(3..30_usize, 1..5), picks in vec(any::<Index>(), 1..9)
+        datagram in datagrams(), sizes in vec(8..30_usize, 1..5), picks in vec(any::<Index>(), 1..9)
     ) {
         let (mut rig, external) = opened(datagram.protocol);
         let (outbound, unchecked) = (datagram.outbound, datagram.unchecked);
@@ -288,10 +322,11 @@ proptest! {
         let frames = packet.fragments(&sizes);
         prop_assume!(frames.len() > 1);
         let (mut pool, mut complete) = (IpDefragPool::<(), ()>::new(), None);
-        // Room to wait for a burst of them.
-        prop_assume!(frames.len() <= 32);
-        let count = frames.len();
-        let fates = rig.process(&shuffled(frames, &picks));
+        let (count, first) = (frames.len(), frames[0].clone());
+        let frames = shuffled(frames, &picks);
+        // As many as may wait of one source.
+        prop_assume!(frames.iter().position(|frame| *frame == first) <= Some(8));
+        let fates = rig.process(&frames);
         let sent = fates.into_iter().map(|fate| fate.sent).filter(|sent| !sent.is_empty());
         let sent: Vec<Vec<u8>> = sent.chain(rig.released.drain(..)).collect();
         prop_assert_eq!(sent.len(), count, "each once");

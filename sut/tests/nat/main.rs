@@ -4,6 +4,7 @@ mod against_etherparse;
 mod against_model;
 mod both_families;
 mod fragments;
+mod fragments6;
 mod model;
 mod no_alloc;
 mod packets;

@@ -120,7 +120,8 @@ impl Rig {
         let [released, given_up] = self.ended;
         let forwarded = seen("forwarded") + released;
         assert_eq!((counts.forwarded, counts.answered), (forwarded, seen("answered")));
-        let of_the_held = [Refusal::OrphanFragment, Refusal::HoldFull].map(Drop::from);
+        let of_the_held = [Refusal::FragmentOverlap, Refusal::OrphanFragment, Refusal::HoldFull];
+        let of_the_held = of_the_held.map(Drop::from);
         for reason in Drop::all().filter(|reason| !of_the_held.contains(reason)) {
             assert_eq!(counts.dropped[reason.index()], seen(reason.name()), "{}", reason.name());
         }
