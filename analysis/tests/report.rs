@@ -122,6 +122,7 @@ fn a_run_with_an_event_answers_how_long_it_lasted() {
         resolution: Some(2.0),
         first_rerouted: None,
         collateral_lost: Some(0),
+        ..Recovery::default()
     };
     let mut summary = fixture::summary();
     summary.recovery_ms = vec![event("kill sut.server[1]", 1.0)];
@@ -218,16 +219,7 @@ fn a_run_of_nothing_still_has_a_page() {
     summary.host = Default::default();
     summary.run.question = " ".to_owned();
     summary.run.git = None;
-    summary.recovery_ms = vec![Recovery {
-        event: "kill".to_owned(),
-        blocked: None,
-        p50: None,
-        p99: None,
-        max: None,
-        resolution: None,
-        first_rerouted: None,
-        collateral_lost: None,
-    }];
+    summary.recovery_ms = vec![Recovery { event: "kill".to_owned(), ..Recovery::default() }];
     summary.warnings = warn::warnings(&summary, &[]);
     let page = page(summary.clone());
     assert_honest(&page);

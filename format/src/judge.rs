@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Every path that a pass criterion may name. Those of `recovery_ms` mean the largest of all
 /// events, and `throughput.trials` the largest of all trials of the measured phase.
-pub const METRICS: [&str; 63] = [
+pub const METRICS: [&str; 66] = [
     "throughput.offered_mpps",
     "throughput.forwarded_mpps",
     "throughput.forwarded_gbps",
@@ -62,6 +62,9 @@ pub const METRICS: [&str; 63] = [
     "recovery_ms.resolution",
     "recovery_ms.first_rerouted",
     "recovery_ms.collateral_lost",
+    "recovery_ms.detected",
+    "recovery_ms.takeover",
+    "recovery_ms.back_at_rate",
     "certificate.headroom",
     "certificate.late_send_share",
     "certificate.rate_error",

@@ -3,7 +3,7 @@
 //! * [`scenario`]: what a user writes. Typed TOML, every key documented, every mistake answered by
 //!   a [`Diagnostic`] that names file, line, key and remedy.
 //! * [`plan`]: the scenario with every default filled and every unit gone; what the testbeds run.
-//! * [`sample`]: rows of `samples.csv` and `events.csv`, written while the run lasts.
+//! * [`sample`]: rows of `samples.csv`, `events.csv`, `recovery.csv` and `connections.csv`.
 //! * [`summary`]: `summary.json`, what reports, comparisons and CI read.
 //! * [`host`]: the fingerprint of the machine that made the numbers.
 //!

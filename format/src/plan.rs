@@ -13,7 +13,10 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
+mod injection;
+
 pub use crate::testbed::{NotATestbed, Testbed};
+pub use injection::{Action, Direction, Injection, NotATarget, Target};
 
 /// Value of `schema` in every plan this version writes.
 pub const SCHEMA: u32 = 1;
@@ -38,6 +41,9 @@ pub struct Plan {
     pub repeat: u32,
     /// Servers and cores.
     pub topology: Topology,
+    /// The router between generator and SUT.
+    #[serde(default)]
+    pub network: Network,
     /// Who has which addresses.
     pub addresses: Addresses,
     /// What is sent.
@@ -69,6 +75,17 @@ impl Plan {
     /// Text that is no plan of this version.
     pub fn from_toml(text: &str) -> Result<Plan, toml::de::Error> {
         toml::from_str(text)
+    }
+
+    /// Servers of the SUT that do not run at the start, ascending: those to which `join` happens
+    /// before anything else does.
+    pub fn absent_at_start(&self) -> Vec<u16> {
+        let absent = |server: &u16| {
+            let mut injections = self.phases.iter().filter_map(|phase| phase.injection);
+            let first = injections.find(|injection| injection.target.server == *server);
+            first.is_some_and(|injection| injection.action == Action::Join)
+        };
+        (0..self.topology.sut_servers).filter(absent).collect()
     }
 
     /// SHA-256 of the plan's TOML, hexadecimal.
@@ -128,6 +145,47 @@ pub struct Topology {
     pub sut_cores: u16,
     /// Which SUT.
     pub sut_kind: SutKind,
+    /// What a core does when it has nothing to do.
+    #[serde(default)]
+    pub polling: Polling,
+}
+
+/// What a core does when it has nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Polling {
+    /// Asks again at once. Each core takes a CPU of its own.
+    #[default]
+    Busy,
+    /// Sleeps up to 100 us, so that cores can share CPUs. Latency has the sleep in it.
+    Adaptive,
+}
+
+/// The router between generator and SUT: how it finds out that a core is gone, and how long it
+/// takes to act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Nanoseconds between two BFD control packets (RFC 5880), each way.
+    pub bfd_interval_ns: u64,
+    /// Packets that must be missing for a core to be taken for gone (RFC 5880's Detect Mult).
+    pub bfd_multiplier: u8,
+    /// Nanoseconds from knowing it to the changed route.
+    pub fib_delay_ns: u64,
+}
+
+impl Network {
+    /// Longest time from a core's last packet to its detection as silent, in nanoseconds: interval x
+    /// multiplier (RFC 5880 section 6.8.4).
+    pub fn detection_ns(&self) -> u64 {
+        self.bfd_interval_ns * u64::from(self.bfd_multiplier)
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network { bfd_interval_ns: 3_300_000, bfd_multiplier: 3, fib_delay_ns: 0 }
+    }
 }
 
 impl Topology {
@@ -199,8 +257,18 @@ pub struct SutPlan {
     pub subscriber_connections_max: u32,
     /// TCP connections with unfinished handshakes one subscriber may hold.
     pub half_open_max: u32,
+    /// Whether the master of a shard sends its connections to a slave on another server.
+    #[serde(default)]
+    pub replicate: bool,
+    /// Shards each core is master of; the slaves of different shards may be different servers.
+    #[serde(default = "one")]
+    pub shards_per_core: u16,
     /// Idle time after which a connection is forgotten.
     pub timers: Timers,
+}
+
+fn one() -> u16 {
+    1
 }
 
 /// Idle timers.
@@ -229,11 +297,17 @@ pub struct PhasePlan {
     pub open_per_s: f64,
     /// Connections closed per second, all generator cores.
     pub close_per_s: f64,
+    /// Probes use this many of the connections, in turn; `None` is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u64>,
     /// Probes sent over the connections held.
     pub rate: Rate,
     /// Attacks beside it.
     #[serde(default, skip_serializing_if = "Attack::is_none")]
     pub attack: Attack,
+    /// What is done to the SUT meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injection: Option<Injection>,
     /// When the phase ends.
     pub until: Until,
 }

@@ -1,4 +1,6 @@
-//! Rows of `samples.csv` (one per time, role, server and core) and of `events.csv`.
+//! Rows of the tables of a run: `samples.csv` (one per time, role, server and core), `events.csv`,
+//! `recovery.csv` (one per millisecond around an event) and `connections.csv` (one per connection
+//! that an event did not leave as it was).
 //!
 //! Samples are what a core published at housekeeping, in differences since its previous row. They
 //! draw curves and feed the live view; totals and verdicts are in the summary, counted after all
@@ -10,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 
 /// Which side of the test a core belongs to.
 #[derive(
@@ -63,15 +66,115 @@ pub struct Sample {
     pub drops: Option<u64>,
 }
 
-/// Something that happened at an instant: injected, detected, steered, recovered, phase.
+/// Something that happened at an instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Seconds since the first phase began.
     pub t_s: f64,
-    /// One word for the class of the event, such as `phase`, `injected` or `detected`.
-    pub kind: String,
-    /// What happened, in words.
+    /// Class of the event.
+    pub kind: EventKind,
+    /// What happened, in words, such as `kill sut.server[1]` or `sut.server[1].core[0] is silent`.
     pub what: String,
+}
+
+/// Class of an event.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// A phase begins.
+    Phase,
+    /// Something was done to the SUT.
+    Injected,
+    /// The router finds a core silent (BFD down).
+    Detected,
+    /// The router has changed its routes.
+    Steered,
+    /// A slave serves shards in their master's place.
+    Takeover,
+    /// What had been gone serves again, or the rate is back.
+    Recovered,
+    /// A server asks for its prefixes.
+    Announced,
+    /// A server gives its prefixes back.
+    Withdrawn,
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EventKind::Phase => "phase",
+            EventKind::Injected => "injected",
+            EventKind::Detected => "detected",
+            EventKind::Steered => "steered",
+            EventKind::Takeover => "takeover",
+            EventKind::Recovered => "recovered",
+            EventKind::Announced => "announced",
+            EventKind::Withdrawn => "withdrawn",
+        })
+    }
+}
+
+/// A row of `recovery.csv`: one millisecond near an event, all generator cores.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Window {
+    /// Begin of the millisecond, in seconds since the first phase began.
+    pub t_s: f64,
+    /// Probes whose planned instant lies in it.
+    pub planned: u64,
+    /// Probes that came back in it, verified.
+    pub arrived: u64,
+}
+
+/// What became of a connection after an event.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As before. Such connections have no row in `connections.csv`.
+    Kept,
+    /// Alive with another translation.
+    Remapped,
+    /// Refused by the SUT.
+    Reset,
+    /// Dead.
+    Lost,
+    /// Dead for a while, then alive with the same translation.
+    Recovered,
+}
+
+/// Transport protocol of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+}
+
+/// A row of `connections.csv`: a connection whose verdict is not `kept`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// First probe of it that was missing, or came back otherwise than before: its planned instant,
+    /// in seconds since the first phase began.
+    pub t_s: f64,
+    /// Shard of the SUT, counted over all servers and cores.
+    pub shard: u32,
+    /// Subscriber's address and port.
+    pub subscriber: SocketAddr,
+    /// Address and port that the SUT gave it at set-up.
+    pub external: SocketAddr,
+    /// Address and port on the Internet that it talks to.
+    pub server: SocketAddr,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Milliseconds without service; none where it never came back.
+    pub outage_ms: Option<f64>,
 }
 
 /// Writes rows as CSV, header first, as they come.
@@ -151,8 +254,26 @@ mod tests {
 
     #[test]
     fn a_broken_row_is_an_error_with_its_line() {
-        let text = "t_s,kind,what\n1.0,phase,fill\nlater,phase,steady\n";
-        let error = read_rows::<Event>(text.as_bytes()).expect_err("`later` is no number");
-        assert!(error.to_string().contains("line: 3"), "{error}");
+        for row in ["later,phase,steady", "1.0,exploded,steady"] {
+            let text = format!("t_s,kind,what\n1.0,phase,fill\n{row}\n");
+            let error = read_rows::<Event>(text.as_bytes()).expect_err(row);
+            assert!(error.to_string().contains("line: 3"), "{error}");
+        }
+    }
+
+    #[test]
+    fn connections_are_named_by_their_addresses() {
+        let text = "t_s,shard,subscriber,external,server,protocol,verdict,outage_ms\n\
+                    4.001,3,100.64.0.9:1024,198.18.0.1:2048,198.19.0.1:80,udp,recovered,11.8\n\
+                    4.002,3,100.64.0.9:1025,198.18.0.1:2049,198.19.0.1:443,tcp,lost,\n";
+        let rows: Vec<ConnectionRow> = read_rows(text.as_bytes()).expect("rows");
+        assert_eq!((rows[0].verdict, rows[0].outage_ms), (Verdict::Recovered, Some(11.8)));
+        assert_eq!((rows[1].protocol, rows[1].outage_ms), (Protocol::Tcp, None));
+        let mut file = Vec::new();
+        let mut table = Rows::new(&mut file);
+        rows.iter().for_each(|row| table.push(row).expect("a vector takes everything"));
+        table.flush().expect("a vector takes everything");
+        drop(table);
+        assert_eq!(String::from_utf8(file).expect("text"), text);
     }
 }

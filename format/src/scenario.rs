@@ -7,9 +7,12 @@
 //! [`Diagnostic`] with its line.
 
 mod address;
+mod cluster;
 mod demand;
 mod document;
+mod inject;
 pub mod keys;
+mod phase;
 mod resolve;
 
 use crate::error::Diagnostic;

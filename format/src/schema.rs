@@ -50,7 +50,9 @@ Quantities are texts with a unit:
 | packet rate | `"max"`, `"10Mpps"` | packets per second, both directions, all generator cores |
 | packet rate | `"40Gbps"` | bits per second on the wire: L1, mean frame + 20 bytes |
 | time | `"10s"`, `"3.3ms"`, `"500us"` | ns, us, ms, s, min, h |
+| time or range of times | `"1s"`, `"1s..1.1s"` | from the begin of the phase |
 | share of frames | `"1/1000"` | one frame in so many |
+| target | `"sut.server[1]"`, `"sut.server[1].core[0]"` | a server, or a core; from 0 |
 
 The 20 bytes are preamble, start of frame and gap (IEEE 802.3). Counts are plain numbers and may be
 grouped: `1_032_192`. Frame sizes are L2 frames with FCS.
@@ -63,7 +65,7 @@ const CLOSING: &str = r#"
 ## Values that `[pass]` can limit
 
 Limits are inclusive. A value that could not be had meets no limit. Values of `recovery_ms` are the
-largest of all events.
+largest of all events, and could not be had where one event has none.
 
 "#;
 

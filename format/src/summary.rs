@@ -250,37 +250,49 @@ pub struct Connections {
     pub open_rate_achieved: Option<f64>,
     /// Connections closed per second in the measured phase.
     pub close_rate_achieved: Option<f64>,
-    /// Same translation before and after the events.
+    /// Never without service for longer than `recovery_ms.resolution` shows, translation unchanged.
+    /// This and what follows is counted over the connections probed during the events, and over all
+    /// where they were validated afterwards; `null` where no event was injected.
     pub kept: Option<u64>,
     /// Alive with another translation.
     pub remapped: Option<u64>,
     /// Refused by the SUT after an event.
     pub reset: Option<u64>,
-    /// Dead after an event.
+    /// Dead after an event, to the end of the run.
     pub lost: Option<u64>,
     /// Dead for a while, then alive with the same translation.
     pub recovered: Option<u64>,
 }
 
-/// Recovery from one injected event; times in milliseconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Recovery from one injected event, in the order they were injected. Times are in milliseconds and
+/// start when the event happened. It is told twice, by loss (`blocked`, RFC 6201) and by the clock
+/// (`back_at_rate`): where they differ much, the rate came back slowly or the loss was partial.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recovery {
-    /// The event, in words.
+    /// The event as the scenario has it: `kill sut.server[1]`.
     pub event: String,
-    /// Effective blocked time: packets lost ÷ offered rate (RFC 6201).
+    /// Effective blocked time in ms: packets lost on connections that the event concerned ÷ rate
+    /// offered to them (RFC 6201).
     pub blocked: Option<f64>,
-    /// Median loss of connectivity of a connection.
+    /// Median loss of connectivity of a connection that the event concerned, in ms.
     pub p50: Option<f64>,
-    /// 99th percentile.
+    /// 99th percentile, in ms.
     pub p99: Option<f64>,
-    /// Longest.
+    /// Longest, in ms; connections that never came back are in `connections.lost` instead.
     pub max: Option<f64>,
-    /// Finest difference the probes can see: connections ÷ probe rate.
+    /// Finest difference the probes can see, in ms: connections probed ÷ probe rate.
     pub resolution: Option<f64>,
-    /// From the event to the first packet that arrived by another core.
+    /// From the event to the first packet that arrived by another core, in ms.
     pub first_rerouted: Option<f64>,
     /// Packets lost on connections that the event did not concern.
     pub collateral_lost: Option<u64>,
+    /// From the event until the router knew of it, in ms.
+    pub detected: Option<f64>,
+    /// From the event until a slave served the first shard in its master's place, in ms.
+    pub takeover: Option<f64>,
+    /// From the event to the begin of the first windows in a row, 1 ms each, that all have at least
+    /// 99 % of the rate before it, in ms.
+    pub back_at_rate: Option<f64>,
 }
 
 /// Evidence that the generator was not the one being measured.

@@ -5,7 +5,7 @@
 //! digits. Every refusal says what was expected. Values are finite, not negative and bounded, so
 //! that nothing later overflows.
 
-use crate::plan::OneIn;
+use crate::plan::{OneIn, Target};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -175,6 +175,50 @@ impl fmt::Display for Duration {
     }
 }
 
+/// An instant of a phase, from its begin: `"1s"`, or anywhere in `"1s..1.1s"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant {
+    /// Earliest.
+    pub earliest: Duration,
+    /// Latest; the same where the instant is fixed.
+    pub latest: Duration,
+}
+
+impl Quantity for Instant {
+    const EXPECTED: &'static str = "an instant of the phase such as \"1s\", or a range to draw it \
+                                    from such as \"1s..1.1s\"";
+    const TITLE: &'static str = "time or range of times";
+    const PATTERN: &'static str = "^[0-9][0-9_]*(\\.[0-9]+)? ?(ns|us|ms|s|min|h)\
+                                   (\\.\\.[0-9][0-9_]*(\\.[0-9]+)? ?(ns|us|ms|s|min|h))?$";
+}
+
+impl FromStr for Instant {
+    type Err = NotAQuantity;
+    fn from_str(text: &str) -> Result<Instant, NotAQuantity> {
+        let (earliest, latest) = text.split_once("..").unwrap_or((text, text));
+        match (earliest.parse(), latest.parse()) {
+            (Ok(earliest), Ok(latest)) if earliest <= latest => Ok(Instant { earliest, latest }),
+            _ => Err(Instant::refuse(text)),
+        }
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.earliest == self.latest {
+            true => write!(f, "{}", self.earliest),
+            false => write!(f, "{}..{}", self.earliest, self.latest),
+        }
+    }
+}
+
+impl Quantity for Target {
+    const EXPECTED: &'static str =
+        "a server or core of the SUT such as \"sut.server[1]\" or \"sut.server[1].core[0]\"";
+    const TITLE: &'static str = "target";
+    const PATTERN: &'static str = r"^sut\.server\[[0-9]+\](\.core\[[0-9]+\])?$";
+}
+
 impl Quantity for OneIn {
     const EXPECTED: &'static str = "one frame in so many, such as \"1/1000\"";
     const TITLE: &'static str = "share of frames";
@@ -248,7 +292,7 @@ macro_rules! written_as_text {
     )*};
 }
 
-written_as_text!(PerSecond, PacketRate, Duration, OneIn);
+written_as_text!(PerSecond, PacketRate, Duration, Instant, OneIn, Target);
 
 #[cfg(test)]
 mod tests {
@@ -287,6 +331,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_instant_is_a_time_or_a_range() {
+        let ns = |text: &str| {
+            let instant: Option<Instant> = text.parse().ok();
+            instant.map(|instant| (instant.earliest.0, instant.latest.0))
+        };
+        assert_eq!(ns("1s"), Some((1_000_000_000, 1_000_000_000)));
+        assert_eq!(ns("1.5s..1600ms"), Some((1_500_000_000, 1_600_000_000)));
+        for text in ["", "..", "1s..", "..1s", "2s..1s", "1..2s", "1s..2s..3s", "1s...2s"] {
+            assert_eq!(ns(text), None, "{text}");
+        }
+        for text in ["1s", "1500ms..1600ms"] {
+            let instant: Option<Instant> = text.parse().ok();
+            assert_eq!(instant.map(|instant| instant.to_string()).as_deref(), Some(text));
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC*") {
@@ -294,6 +355,8 @@ mod tests {
             let _ = text.parse::<PacketRate>();
             let _ = text.parse::<Duration>();
             let _ = text.parse::<OneIn>();
+            let _ = text.parse::<Instant>();
+            let _ = text.parse::<Target>();
         }
 
         #[test]

@@ -229,7 +229,11 @@ fn wrong_values_are_told_what_was_expected() {
             "phase.steady.search: not available in this \
           version\n  Use rate.",
         ),
-        ("for = \"10s\"", "at = \"3s\"\nfor = \"10s\"", "fault injection into servers is not"),
+        (
+            "for = \"10s\"",
+            "at = \"3s\"\nfor = \"10s\"",
+            "imix.toml:29: phase.steady.at: nothing to inject then",
+        ),
         ("for = \"10s\"", "", "imix.toml:25: phase.steady.for: missing"),
         (
             "for = \"10s\"",
@@ -359,6 +363,8 @@ proptest! {
             "traffic.connections", "traffic.rate_pps", "traffic.subscribers", "traffic.batch",
             "topology.sut.cores", "topology.generators.servers", "sut.port_block", "seed",
             "sut.table_entries", "phase.fill.count", "traffic.genome", "traffic.direction.up",
+            "sut.shards_per_core", "sut.replicate", "phase.steady.sample", "phase.steady.at",
+            "topology.sut.servers", "network.bfd.multiplier", "network.fib_delay",
         ]),
         value in prop_oneof![
             any::<i64>().prop_map(|n| n.to_string()),

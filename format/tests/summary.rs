@@ -15,6 +15,9 @@ fn recovery(p99: Option<f64>) -> Recovery {
         resolution: Some(0.1),
         first_rerouted: Some(0.5),
         collateral_lost: Some(0),
+        detected: Some(0.2),
+        takeover: Some(0.4),
+        back_at_rate: Some(5.0),
     }
 }
 

@@ -7,7 +7,7 @@
 use analysis::figure;
 use dataplane::port::link::{DEPTH, frames_per_lane};
 use format::Plan;
-use format::plan::{SutKind, Topology};
+use format::plan::{Polling, SutKind, Topology};
 use format::scenario::Demand;
 use std::fmt;
 
@@ -29,9 +29,12 @@ const LINGER_S: f64 = 0.2;
 /// The process itself: code, stacks, histograms, samples.
 const BASE_BYTES: u64 = 64 << 20;
 
-/// CPUs that are busy all the time.
+/// CPUs that are busy all the time: one for each core, or any one where cores sleep when idle.
 pub fn cpus_needed(plan: &Plan) -> usize {
-    (plan.topology.generators() + plan.topology.suts()) as usize
+    match plan.topology.polling {
+        Polling::Busy => (plan.topology.generators() + plan.topology.suts()) as usize,
+        Polling::Adaptive => 1,
+    }
 }
 
 /// Memory a plan takes, in bytes.
@@ -101,7 +104,8 @@ pub fn lacking(plan: &Plan, cpus: usize, available_bytes: Option<u64>) -> Option
         return Some(format!(
             "topology: {generator_servers} x {generator_cores} generator cores and {sut_servers} x \
              {sut_cores} SUT cores need {needed} CPUs, this process may use {cpus}\n  Lower \
-             topology.generators.cores or topology.sut.cores, or run on more CPUs."
+             topology.generators.cores or topology.sut.cores, set topology.polling = \
+             \"adaptive\", or run on more CPUs."
         ));
     }
     let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
@@ -151,5 +155,7 @@ mod tests {
         assert!(text.contains("1 MiB are available"), "{text}");
         assert_eq!(lacking(&two, 3, Some(1 << 30)), None);
         assert_eq!(lacking(&two, 3, None), None);
+        let asleep = plan("[topology]\nsut = { cores = 2 }\npolling = \"adaptive\"\n");
+        assert_eq!(lacking(&asleep, 1, None), None, "cores that sleep share a CPU");
     }
 }

@@ -41,6 +41,10 @@ pub fn explain(plan: &Plan) -> String {
     };
     line("packets", packets(plan, &demand));
     line("resolution", resolution(plan, &demand));
+    if let Some(events) = events(plan) {
+        line("events", events);
+        line("detection", detection(plan));
+    }
     line("duration", duration(plan, &demand));
     line("memory", Memory::of(plan, &demand).to_string());
     line("pass", criteria(&plan.pass));
@@ -220,12 +224,53 @@ fn resolution(plan: &Plan, demand: &Demand) -> String {
         Rate::Pps(_) | Rate::None => None,
     };
     let phases = plan.phases.iter().zip(&demand.phases);
-    let all: Vec<String> =
-        phases.filter_map(|(phase, asked)| of(phase.rate, asked.held_after, &phase.name)).collect();
+    let all: Vec<String> = phases
+        .filter_map(|(phase, asked)| {
+            let probed = phase.sample.map_or(asked.held_after, |sample| sample as f64);
+            of(phase.rate, probed, &phase.name)
+        })
+        .collect();
     if all.is_empty() {
         return "none: no phase sends data".to_owned();
     }
     format!("a connection is probed once in {}", all.join(", "))
+}
+
+/// What is done to the SUT, and when; `None` where nothing is.
+fn events(plan: &Plan) -> Option<String> {
+    let all = plan.phases.iter().filter_map(|phase| {
+        let injection = phase.injection?;
+        let (earliest, spread) = (injection.at_ns as f64 / 1e9, injection.spread_ns as f64 / 1e9);
+        let at = match injection.spread_ns {
+            0 => seconds(earliest),
+            _ => format!("{} to {}", seconds(earliest), seconds(earliest + spread)),
+        };
+        Some(format!("{injection} at {at} of {}", phase.name))
+    });
+    let mut all: Vec<String> = all.collect();
+    let absent = plan.absent_at_start();
+    if !absent.is_empty() {
+        let servers: Vec<String> =
+            absent.iter().map(|server| format!("sut.server[{server}]")).collect();
+        all.insert(0, format!("at the start without {}", servers.join(", ")));
+    }
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// How the router finds out, and who takes over.
+fn detection(plan: &Plan) -> String {
+    let network = &plan.network;
+    let slaves = match (plan.sut.replicate, plan.sut.shards_per_core) {
+        (true, shards) => {
+            format!("{} a core with a slave each", figure::plural(shards.into(), "shard"))
+        }
+        (false, _) => "no slaves".to_owned(),
+    };
+    format!(
+        "BFD within {}, routes {} later; {slaves}",
+        seconds(network.detection_ns() as f64 / 1e9),
+        seconds(network.fib_delay_ns as f64 / 1e9),
+    )
 }
 
 fn duration(plan: &Plan, demand: &Demand) -> String {
@@ -316,6 +361,23 @@ mod tests {
         let text = explain(&plan(&SCENARIO.replace("2Mpps", "max"), 1));
         assert!(text.contains("as many of data as pass"), "{text}");
         assert!(text.contains("6.45 ms in steady at 10 Mpps"), "{text}");
+    }
+
+    #[test]
+    fn what_is_done_to_the_sut_is_told_with_its_instant() {
+        let source = SCENARIO.replace("[traffic]", "[topology]\nsut = { servers = 3 }\n[traffic]");
+        let source = source.replace(
+            "for = \"10s\"",
+            "sample = 256\nfor = \"10s\"\nat = \"3s..3.1s\"\ninject = { kill = \"sut.server[1]\" }",
+        );
+        let text = explain(&plan(&source, 1));
+        for part in [
+            "kill sut.server[1] at 3.00 s to 3.10 s of steady",
+            "BFD within 9.90 ms, routes 0 s later; 2 shards a core with a slave each",
+            "a connection is probed once in 128 µs in steady",
+        ] {
+            assert!(text.contains(part), "`{part}` is not in\n{text}");
+        }
     }
 
     #[test]

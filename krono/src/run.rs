@@ -19,7 +19,7 @@ use crate::{capacity, term};
 use anyhow::Context as _;
 use dataplane::clock::Tsc;
 use dataplane::run::Stop;
-use format::plan::{Plan, Testbed};
+use format::plan::{PhasePlan, Plan, Polling, Testbed};
 use format::summary::Run;
 use format::{Host, Sample, Summary};
 use std::io;
@@ -70,7 +70,7 @@ fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
             Some("not available in this version; use embedded or process".to_owned())
         }
     };
-    if let Some(missing) = missing {
+    if let Some(missing) = missing.or_else(|| unavailable(plan)) {
         let testbed = plan.testbed.clone();
         let refusal = TestbedError::Unavailable { testbed, missing };
         return Err(Refusal::CannotRun(refusal.to_string()));
@@ -79,6 +79,18 @@ fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
         Some(lacking) => Err(Refusal::Usage(lacking)),
         None => Ok(()),
     }
+}
+
+/// What no testbed of this version does. Running a plan without it would answer another question.
+fn unavailable(plan: &Plan) -> Option<String> {
+    let phase = |wanted: fn(&PhasePlan) -> bool| plan.phases.iter().any(wanted);
+    let key = match plan {
+        _ if phase(|phase| phase.injection.is_some()) => "phase.inject",
+        _ if phase(|phase| phase.sample.is_some()) => "phase.sample",
+        _ if plan.topology.polling == Polling::Adaptive => "topology.polling = \"adaptive\"",
+        _ => return None,
+    };
+    Some(format!("it has no {key} in this version; remove it"))
 }
 
 fn directory(

@@ -194,9 +194,10 @@ fn plain(word: &str) -> String {
 mod tests {
     use super::*;
     use format::Event;
+    use format::sample::EventKind;
 
     fn event(t_s: f64) -> Event {
-        Event { t_s, kind: "phase".into(), what: "steady".into() }
+        Event { t_s, kind: EventKind::Phase, what: "steady".into() }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     legend, shortened,
 };
 use crate::{figure, stats};
-use format::sample::{Event, Role, Sample};
+use format::sample::{Event, EventKind, Role, Sample};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use std::collections::BTreeSet;
@@ -74,7 +74,7 @@ pub fn series(samples: &[Sample], events: &[Event]) -> Option<Series> {
     let (phases, events) = events
         .iter()
         .filter(|event| event.t_s.is_finite())
-        .partition::<Vec<&Event>, _>(|event| event.kind == "phase");
+        .partition::<Vec<&Event>, _>(|event| event.kind == EventKind::Phase);
     let words = |events: Vec<&Event>| {
         let mut marks: Vec<_> = events.iter().map(|e| (e.t_s, e.what.clone())).collect();
         marks.sort_by(|a, b| a.0.total_cmp(&b.0));

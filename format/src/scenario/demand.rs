@@ -20,7 +20,8 @@ pub struct PhaseDemand {
     /// Connections held at its end.
     pub held_after: f64,
     /// Longest planned time between two packets of a connection, in seconds: connections ÷ rate,
-    /// the whole phase where nothing is sent, 0 where the rate is the highest possible.
+    /// the whole phase where nothing is sent or only a sample used, 0 where the rate is the highest
+    /// possible.
     pub idle_s: f64,
 }
 
@@ -63,6 +64,8 @@ impl Demand {
             held_peak = held_peak.max(held).max(held_after);
             let idle_s = match phase.rate {
                 Rate::None => seconds,
+                // A sample leaves the other connections alone.
+                _ if phase.sample.is_some() => seconds,
                 Rate::Max => 0.0,
                 Rate::Pps(pps) => held.max(held_after) / pps,
             };
@@ -92,7 +95,8 @@ mod tests {
     fn phase(open_per_s: f64, close_per_s: f64, until: Until) -> PhasePlan {
         let (name, rate) = ("p".to_owned(), Rate::None);
         let attack = Attack::default();
-        PhasePlan { name, open_per_s, close_per_s, rate, attack, until }
+        let (sample, injection) = (None, None);
+        PhasePlan { name, open_per_s, close_per_s, sample, rate, attack, injection, until }
     }
 
     #[test]

@@ -4,13 +4,17 @@
 //! These types say what may be written, not what makes sense together: that is the business of
 //! `resolve`. Every table refuses keys it does not know.
 
+mod inject;
+
 use crate::genome::Genome;
-use crate::plan::{OneIn, SutKind};
+use crate::plan::{OneIn, Polling, SutKind};
 use crate::summary::Limit;
-use crate::unit::{Duration, PacketRate, PerSecond};
+use crate::unit::{Duration, Instant, PacketRate, PerSecond};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+pub use inject::{DelayKeys, InjectKeys, LossKeys, PartitionKeys};
 
 /// A scenario: what is asked, who takes part, what is sent, in which phases, and what makes the
 /// run pass.
@@ -27,6 +31,9 @@ pub struct Keys {
     /// Servers and cores.
     #[serde(default)]
     pub topology: TopologyKeys,
+    /// The router between generator and SUT.
+    #[serde(default)]
+    pub network: NetworkKeys,
     /// What is sent.
     pub traffic: TrafficKeys,
     /// Settings of the SUT.
@@ -57,6 +64,10 @@ pub struct TopologyKeys {
     pub generators: GeneratorKeys,
     /// The system under test.
     pub sut: SutTopologyKeys,
+    /// What a core does when it has nothing to do. With `busy` it asks again at once and needs a CPU
+    /// of its own. With `adaptive` it sleeps up to 100 us, so that more cores than CPUs can run;
+    /// then no rate can be `"max"`, and latency includes the sleep.
+    pub polling: Polling,
 }
 
 /// The traffic generator.
@@ -90,6 +101,41 @@ pub struct SutTopologyKeys {
 impl Default for SutTopologyKeys {
     fn default() -> Self {
         SutTopologyKeys { kind: SutKind::Krononat, servers: 1, cores: 1 }
+    }
+}
+
+/// The router between generator and SUT. It runs BFD with each core of the SUT and moves the
+/// prefix of a shard to its slave when the master's core is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkKeys {
+    /// Bidirectional Forwarding Detection (RFC 5880).
+    pub bfd: BfdKeys,
+    /// Time the router takes to change its routes once it knows: 0 is ideal, some hundred
+    /// milliseconds are seen in routers that change prefix by prefix. At most 10 s.
+    pub fib_delay: Duration,
+}
+
+impl Default for NetworkKeys {
+    fn default() -> Self {
+        NetworkKeys { bfd: BfdKeys::default(), fib_delay: Duration(0) }
+    }
+}
+
+/// Bidirectional Forwarding Detection (RFC 5880).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BfdKeys {
+    /// Time between two control packets, each way, 1 ms to 1 s.
+    pub interval: Duration,
+    /// Packets in a row that must be missing for a core to be taken for gone, 1 to 50: it is
+    /// detected within interval x multiplier.
+    pub multiplier: u16,
+}
+
+impl Default for BfdKeys {
+    fn default() -> Self {
+        BfdKeys { interval: Duration(3_300_000), multiplier: 3 }
     }
 }
 
@@ -201,6 +247,14 @@ pub struct SutKeys {
     /// `port_block`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_open_max: Option<u32>,
+    /// Whether each shard has a slave on another server that the master keeps up to date. Default:
+    /// true with more than one krononat server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicate: Option<bool>,
+    /// Shards each core is master of, 1 to 16. Default: servers - 1, so that the load of a dead
+    /// server spreads over all others, at least 1 and at most 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards_per_core: Option<u16>,
     /// Idle time after which a connection is forgotten.
     pub timers: TimerKeys,
 }
@@ -213,6 +267,8 @@ impl Default for SutKeys {
             overcommit: false,
             subscriber_connections_max: None,
             half_open_max: None,
+            replicate: None,
+            shards_per_core: None,
             timers: TimerKeys::default(),
         }
     }
@@ -291,12 +347,19 @@ pub struct PhaseKeys {
     /// and ends with the last: whatever the SUT has forgotten is lost (RFC 9693's validation).
     #[serde(default)]
     pub validate: bool,
-    /// Not available in this version: instant of `inject`.
+    /// Data goes to this many connections only, in turn, spread evenly over the population: each is
+    /// seen once in `sample` / `rate`, which is how finely outages are told and must be 100 ms or
+    /// less. Needs a rate in packets per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Duration>,
-    /// Not available in this version: a fault injected into a server.
+    pub sample: Option<u64>,
+    /// Instant of `inject`, from the begin of the phase: `"1s"`, or a range such as `"1s..1.1s"` to
+    /// draw it from by seed and repetition. Before the phase ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inject: Option<BTreeMap<String, String>>,
+    pub at: Option<Instant>,
+    /// What is done to the SUT at that instant: one action with its target, such as
+    /// `{ kill = "sut.server[1]" }`. Needs `at` and `for`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<InjectKeys>,
 }
 
 fn none_per_second() -> PerSecond {

@@ -1,16 +1,16 @@
 //! From keys to a plan: fill what is not written, refuse what cannot work.
 
-use super::address;
 use super::demand::Demand;
 use super::document::{Places, part};
 use super::keys::{FaultKeys, Keys, PhaseKeys, TimerKeys};
 use super::{RunOptions, SCHEMA, Scenario};
+use super::{address, cluster, inject};
 use crate::error::Diagnostic;
 use crate::judge::METRICS;
 use crate::plan::{
-    self, Addresses, Attack, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan,
+    self, Addresses, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan, Timers, Topology,
+    Traffic,
 };
-use crate::plan::{Timers, Topology, Traffic, Until};
 use crate::summary::LAYER;
 use crate::unit::Duration;
 
@@ -26,8 +26,7 @@ const CONNECTIONS_PER_CORE_MAX: u64 = 1 << 28;
 const DRAIN_MAX: Duration = Duration(4_000_000_000);
 /// Most frames of a batch: four bursts.
 const BATCH_MAX: u32 = 128;
-/// Most phases, and most repetitions.
-const PHASES_MAX: usize = 100;
+/// Most repetitions.
 const REPEAT_MAX: u32 = 10_000;
 /// Largest seed: the largest integer of TOML.
 const SEED_MAX: u64 = i64::MAX as u64;
@@ -36,9 +35,9 @@ const SEED_MAX: u64 = i64::MAX as u64;
 const SHARE_ERROR_MAX: f64 = 1e-6;
 
 /// Keys with the places they were written at.
-struct Check<'a> {
-    keys: &'a Keys,
-    places: &'a Places,
+pub(super) struct Check<'a> {
+    pub(super) keys: &'a Keys,
+    pub(super) places: &'a Places,
 }
 
 pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan, Diagnostic> {
@@ -63,7 +62,10 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
     }
     let topology = check.topology()?;
     let traffic = check.traffic(&topology)?;
-    let phases = check.phases(&traffic)?;
+    let network = cluster::network(keys, check.places)?;
+    let replicate = cluster::replicate(keys, check.places)?;
+    let phases = check.phases(&topology, &traffic)?;
+    let fewest = inject::walk(check.places, &topology, &phases, repeat)?;
     let timers = check.timers()?;
     let half_open_max = check.quota("half_open_max")?;
     let mut demand = Demand::of(&phases, &timers, traffic.udp_share);
@@ -72,6 +74,7 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
     check.connections_per_core(&topology, &demand)?;
     let addresses = address::derive(keys, check.places, &topology, demand.tracked_peak)?;
     check.attackers(&phases, &topology, &addresses)?;
+    let entries = entries_needed(&demand, &topology, fewest, replicate);
     Ok(Plan {
         schema: plan::SCHEMA,
         question: keys.question.clone(),
@@ -80,11 +83,14 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
         seed,
         testbed: options.testbed.clone(),
         repeat,
+        network,
         addresses,
         sut: SutPlan {
-            table_entries: check.table_entries(&topology, &demand)?,
+            table_entries: check.table_entries(entries)?,
             subscriber_connections_max: check.quota("subscriber_connections_max")?,
             half_open_max,
+            replicate,
+            shards_per_core: cluster::shards_per_core(keys, check.places, &addresses)?,
             timers,
         },
         topology,
@@ -96,7 +102,7 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
 }
 
 impl Check<'_> {
-    fn refuse(&self, key: &str, problem: impl Into<Box<str>>) -> Diagnostic {
+    pub(super) fn refuse(&self, key: &str, problem: impl Into<Box<str>>) -> Diagnostic {
         Diagnostic::new(self.places.of(key), key, problem)
     }
 
@@ -126,6 +132,7 @@ impl Check<'_> {
             sut_servers: sut.servers,
             sut_cores: sut.cores,
             sut_kind: sut.kind,
+            polling: self.keys.topology.polling,
         })
     }
 
@@ -208,109 +215,6 @@ impl Check<'_> {
         })
     }
 
-    fn phases(&self, traffic: &Traffic) -> Result<Vec<PhasePlan>, Diagnostic> {
-        let phases = &self.keys.phases;
-        if phases.is_empty() || phases.len() > PHASES_MAX {
-            let error = self.refuse("phase", format!("{} phases", phases.len()));
-            return Err(error.expected(format!("1 to {PHASES_MAX}")));
-        }
-        if let Some(pps) = self.keys.traffic.rate_pps.filter(|pps| !(0.0..=1e12).contains(pps)) {
-            let error = self.refuse("traffic.rate_pps", format!("{pps} is no rate"));
-            return Err(error.expected("packets per second, 0 to 1e12"));
-        }
-        let mut plans: Vec<PhasePlan> = Vec::with_capacity(phases.len());
-        for phase in phases {
-            if phase.name.is_empty() || plans.iter().any(|plan| plan.name == phase.name) {
-                let error = self.refuse(&phase_key(phase, "name"), format!("`{}`", phase.name));
-                return Err(error.expected("a name that no other phase has"));
-            }
-            plans.push(self.phase(phase, traffic)?);
-        }
-        Ok(plans)
-    }
-
-    fn phase(&self, phase: &PhaseKeys, traffic: &Traffic) -> Result<PhasePlan, Diagnostic> {
-        let refuse = |key, problem: &str| self.refuse(&phase_key(phase, key), problem);
-        if phase.search.is_some() {
-            return Err(refuse("search", "not available in this version").remedy("Use rate."));
-        }
-        for (key, given) in [("inject", phase.inject.is_some()), ("at", phase.at.is_some())] {
-            if given {
-                let problem = "fault injection into servers is not available in this version";
-                return Err(refuse(key, problem));
-            }
-        }
-        let rate = match (phase.rate, self.keys.traffic.rate_pps) {
-            (None, _) => Rate::None,
-            (Some(_), Some(pps)) => Rate::Pps(pps),
-            (Some(rate), None) => rate.pps(traffic.mean_frame_bytes).map_or(Rate::Max, Rate::Pps),
-        };
-        let (open_per_s, close_per_s) = (phase.open.0, phase.close.0);
-        if phase.validate {
-            let others = [
-                ("for", phase.duration.is_some()),
-                ("count", phase.count.is_some()),
-                ("open", open_per_s > 0.0),
-                ("close", close_per_s > 0.0),
-                ("syn_flood", phase.syn_flood.0 > 0.0),
-                ("scan", phase.scan.0 > 0.0),
-            ];
-            if let Some((key, _)) = others.into_iter().find(|(_, given)| *given) {
-                let problem =
-                    "a phase that validates ends by itself, and nothing else happens in it";
-                return Err(refuse(key, problem).remedy("Put it into a phase of its own."));
-            }
-            if rate == Rate::None || rate == Rate::Pps(0.0) {
-                let error = refuse("rate", "no packets to validate with");
-                return Err(error.remedy("Say how fast, such as rate = \"max\"."));
-            }
-            let name = phase.name.clone();
-            let (attack, until) = (Attack::default(), Until::Validated);
-            return Ok(PhasePlan { name, open_per_s, close_per_s, rate, attack, until });
-        }
-        let until = match (phase.duration, phase.count) {
-            (Some(duration), None) if duration.0 > 0 => Until::For(duration.0),
-            (Some(_), None) => return Err(refuse("for", "0s").expected("a time above 0")),
-            (Some(_), Some(_)) => {
-                return Err(refuse("count", "a phase ends by `for` or by `count`, not by both"));
-            }
-            (None, count) => {
-                if open_per_s <= close_per_s {
-                    return Err(self.refuse(&phase_key(phase, "for"), "missing").remedy(
-                        "A phase that opens no more than it closes never fills; say how long it \
-                         lasts, such as for = \"10s\".",
-                    ));
-                }
-                let held = count.unwrap_or(traffic.connections);
-                if held == 0 || held > traffic.connections {
-                    let error = refuse("count", &format!("{held} connections"));
-                    return Err(error.expected(format!("1 to {}", traffic.connections)));
-                }
-                Until::Held(held)
-            }
-        };
-        // A rate of zero packets is no rate.
-        let rate = if rate == Rate::Pps(0.0) { Rate::None } else { rate };
-        let attack = self.attack(phase)?;
-        Ok(PhasePlan { name: phase.name.clone(), open_per_s, close_per_s, rate, attack, until })
-    }
-
-    fn attack(&self, phase: &PhaseKeys) -> Result<Attack, Diagnostic> {
-        let attackers = match (phase.syn_flood.0 > 0.0, phase.attackers) {
-            (true, given) => given.unwrap_or(1),
-            (false, None) => 0,
-            (false, Some(_)) => {
-                let error = self.refuse(&phase_key(phase, "attackers"), "no one floods");
-                return Err(error.remedy("Set syn_flood, such as \"100k/s\", or leave it out."));
-            }
-        };
-        if phase.syn_flood.0 > 0.0 && attackers == 0 {
-            let error = self.refuse(&phase_key(phase, "attackers"), "0 attackers");
-            return Err(error.expected("at least 1"));
-        }
-        Ok(Attack { syn_flood_per_s: phase.syn_flood.0, attackers, scan_per_s: phase.scan.0 })
-    }
-
     /// Half-open connections that floods can hold at once.
     fn flooded(&self, phases: &[PhasePlan], half_open_max: u32) -> u64 {
         let attackers = phases.iter().map(|phase| phase.attack.attackers).max().unwrap_or(0);
@@ -382,8 +286,7 @@ impl Check<'_> {
         Err(error.expected(format!("at most {CONNECTIONS_PER_CORE_MAX}; take more cores")))
     }
 
-    fn table_entries(&self, topology: &Topology, demand: &Demand) -> Result<u64, Diagnostic> {
-        let needed = demand.tracked_peak.div_ceil(u64::from(topology.suts()));
+    fn table_entries(&self, needed: u64) -> Result<u64, Diagnostic> {
         match self.keys.sut.table_entries {
             None => Ok((needed + needed / 4).next_power_of_two()),
             Some(0) => {
@@ -460,6 +363,14 @@ impl Check<'_> {
     }
 }
 
-fn phase_key(phase: &PhaseKeys, key: &str) -> String {
+/// Entries each SUT core needs while the `fewest` servers run. With replication every connection is
+/// held twice, by master and slave, as long as there is a server to hold it.
+fn entries_needed(demand: &Demand, topology: &Topology, fewest: u16, replicate: bool) -> u64 {
+    let copies = if replicate && fewest > 1 { 2 } else { 1 };
+    let cores = u64::from(fewest) * u64::from(topology.sut_cores);
+    (copies * demand.tracked_peak).div_ceil(cores)
+}
+
+pub(super) fn phase_key(phase: &PhaseKeys, key: &str) -> String {
     format!("phase.{}.{key}", part(&phase.name))
 }

@@ -32,8 +32,10 @@ pub(super) fn plan(plan: &Plan) -> Option<Plan> {
         name: name.into(),
         open_per_s,
         close_per_s: 0.0,
+        sample: None,
         rate,
         attack: Attack::default(),
+        injection: None,
         until,
     };
     let held = Until::Held(plan.traffic.connections);

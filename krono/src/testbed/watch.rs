@@ -6,7 +6,7 @@ use super::{Observation, Outcome, PhaseOutcome, SutCore};
 use crate::layout::Layout;
 use dataplane::clock::{Nanos, Tsc};
 use format::plan::Until;
-use format::sample::{Event, Role, Sample};
+use format::sample::{Event, EventKind, Role, Sample};
 use kronogen::control::Field;
 use kronogen::run::Notice;
 use kronogen::trial::Record;
@@ -59,7 +59,7 @@ impl<'a> Watch<'a> {
                 let name = &self.layout.phase_of(phase).0.name;
                 self.events.push(Event {
                     t_s: start.since(origin).as_secs_f64(),
-                    kind: "phase".into(),
+                    kind: EventKind::Phase,
                     what: name.clone(),
                 });
                 self.sut_before = (self.read)();
