@@ -68,7 +68,7 @@ pub enum Timeout {
     Icmp,
     /// TCP opening: may be less than 4 minutes (RFC 7857 §2.1).
     TcpHalfOpen,
-    /// TCP closing: at least 4 minutes (RFC 5382 REQ-5).
+    /// TCP closing: at least 4 minutes (RFC 5382 REQ-5), after a reset too (RFC 7857 §2.2).
     TcpTransitory,
     /// TCP established: at least 2 hours 4 minutes (RFC 5382 REQ-5).
     TcpEstablished,

@@ -36,7 +36,7 @@ pub enum Refusal {
     /// Time to live (RFC 1812 §5.3.1) or hop limit (RFC 8200 §3) used up, of a packet about which no
     /// ICMP error may be sent (RFC 1812 §4.3.2.7; RFC 4443 §2.4e).
     Ttl,
-    /// ICMP other than echo and errors about datagrams.
+    /// ICMP other than echo and errors about datagrams, or an error in fragments.
     IcmpType,
     /// From the Internet to a port that belongs to no connection.
     UnknownInbound,

@@ -16,7 +16,11 @@
 //! REQ-10), which also leaves the attacks of RFC 5927 to the hosts that can judge sequence numbers.
 //!
 //! Source quench (RFC 6633) and redirects (RFC 1812 §5.2.7.2: for the sender's own network) are
-//! refused, like errors about later fragments and about anything but UDP, TCP and ICMP echo.
+//! refused, like errors about anything but UDP, TCP and ICMP echo. So are errors about later fragments:
+//! they have no ports, and what is known of their datagram is known by its name before translation,
+//! while the quote has the one after it. So are errors that come in fragments themselves (576 bytes
+//! at most, RFC 1812 §4.3.2.3): their checksum cannot be verified (RFC 5508 REQ-3) nor their quote read
+//! before the last one is there.
 
 use super::End;
 use dataplane::wire::checksum::{self, Delta};

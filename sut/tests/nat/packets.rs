@@ -424,6 +424,35 @@ fn refused() -> Vec<Row> {
         )
         .after(sent.clone()),
         row(
+            "error about a later fragment, which has no ports",
+            "departs from 5508 REQ-4",
+            |e| {
+                let mut about = udp(e, REMOTE);
+                about.ip.fragment_offset = 1.try_into().unwrap();
+                error(HOP, *e.ip(), [11, 1], &about)
+            },
+            "fragment",
+        )
+        .after(sent.clone()),
+        row(
+            "the same from a subscriber",
+            "departs from 5508 REQ-5",
+            |_| {
+                let mut about = udp(REMOTE, INSIDE);
+                about.ip.fragment_offset = 1.try_into().unwrap();
+                error(*INSIDE.ip(), *REMOTE.ip(), [11, 1], &about)
+            },
+            "fragment",
+        )
+        .after(sent.clone()),
+        row(
+            "error in fragments",
+            "departs from 5508 REQ-4",
+            |e| fragment(error_packet(HOP, *e.ip(), [3, 1], &udp(e, REMOTE)), 0, true),
+            "icmp_type",
+        )
+        .after(sent.clone()),
+        row(
             "damaged error",
             "5508 REQ-3",
             |e| {
