@@ -1,7 +1,8 @@
 //! Records to statistics to plots and reports.
 //!
 //! [`load`] reads a run directory, [`stats`] holds the pure, seeded statistics, [`scaling`] and
-//! [`latency`] turn a summary and a histogram log into curves, [`warn`](mod@warn) says what a reader
+//! [`latency`] turn a summary and a histogram log into curves, [`recovery`] says what each injected
+//! event did, [`warn`](mod@warn) says what a reader
 //! must know before using a figure, [`comparable`] what forbids setting two runs side by side,
 //! [`plot`] draws SVG and [`report`] writes one self-contained page.
 //!
@@ -17,6 +18,7 @@ pub mod figure;
 pub mod latency;
 pub mod load;
 pub mod plot;
+pub mod recovery;
 pub mod report;
 pub mod scaling;
 pub mod stats;

@@ -6,7 +6,7 @@
 //! one. Every error names the file and what to do.
 
 use crate::latency::{self, LatencyLog};
-use format::sample::{Event, Sample, read_rows};
+use format::sample::{ConnectionRow, Event, Sample, Window, read_rows};
 use format::summary::SCHEMA;
 use format::{Host, Summary};
 use serde_json::Value;
@@ -26,6 +26,10 @@ pub struct Run {
     pub samples: Vec<Sample>,
     /// `events.csv`; empty if missing.
     pub events: Vec<Event>,
+    /// `recovery.csv`; empty if missing.
+    pub windows: Vec<Window>,
+    /// `connections.csv`; empty if missing.
+    pub connections: Vec<ConnectionRow>,
     /// `host.json`, or the copy in the summary if missing.
     pub host: Host,
     /// Text of `plan.toml`.
@@ -45,6 +49,8 @@ impl Run {
             summary,
             samples: Vec::new(),
             events: Vec::new(),
+            windows: Vec::new(),
+            connections: Vec::new(),
             plan: None,
             latency: None,
             notes: Vec::new(),
@@ -105,6 +111,23 @@ pub fn load(dir: &Path) -> Result<Run, LoadError> {
     match rows::<Event>(dir, "events.csv")? {
         Some(events) => run.events = events,
         None => run.notes.push("events.csv is missing: events are not marked".to_owned()),
+    }
+    // Runs in which nothing was injected have neither of these.
+    let injected = !run.summary.recovery_ms.is_empty();
+    match rows::<Window>(dir, "recovery.csv")? {
+        Some(windows) => run.windows = windows,
+        None if injected => {
+            run.notes.push("recovery.csv is missing: no rate by the millisecond".to_owned());
+        }
+        None => {}
+    }
+    match rows::<ConnectionRow>(dir, "connections.csv")? {
+        Some(connections) => run.connections = connections,
+        None if injected => {
+            let note = "connections.csv is missing: outages of connections are not drawn";
+            run.notes.push(note.to_owned());
+        }
+        None => {}
     }
     if let Some((path, bytes)) = read(dir, "host.json")? {
         run.host = serde_json::from_slice(&bytes).map_err(|e| malformed(&path, e))?;

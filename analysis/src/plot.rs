@@ -10,7 +10,9 @@ pub mod axis;
 pub mod cores;
 pub mod drops;
 pub mod latency;
+pub mod outage;
 pub mod rate;
+pub mod recovery;
 
 use axis::Axis;
 use plotters::coord::Shift;

@@ -8,6 +8,7 @@
 mod answer;
 mod figures;
 mod origin;
+mod recovery;
 mod table;
 mod tables;
 mod text;
@@ -19,8 +20,8 @@ use crate::load::{LoadError, Run, load};
 use crate::plot::{self, Plot};
 use crate::{comparable, figure, latency, scaling, warn};
 use askama::Template;
-use format::Summary;
 use format::summary::{Bound, Warning};
+use format::{Plan, Summary};
 use std::fs;
 use std::path::{Path, PathBuf};
 use table::{Cell, Row, Table};
@@ -70,6 +71,7 @@ struct Section {
     mood: &'static str,
     badges: Vec<Badge>,
     figures: Table,
+    recovery: Option<recovery::Section>,
     plots: Vec<String>,
     tables: Vec<Table>,
 }
@@ -147,6 +149,13 @@ fn replace(path: &Path, text: &str) -> Result<(), ReportError> {
 
 /// The plots of a run that have data.
 pub fn plots(run: &Run) -> Vec<Plot> {
+    let mut plots = recovery::plots(run);
+    plots.extend(steady_plots(run));
+    plots
+}
+
+/// Those of the run as a whole.
+fn steady_plots(run: &Run) -> Vec<Plot> {
     let cores = scaling::balance(&run.summary.sut.cores);
     let rate = plot::rate::series(&run.samples, &run.events);
     let log = run.latency.as_ref();
@@ -171,8 +180,15 @@ pub fn plots(run: &Run) -> Vec<Plot> {
 fn warnings(run: &Run) -> Vec<Warning> {
     let mut all = run.summary.warnings.clone();
     all.extend(warn::warnings(&run.summary, &run.samples));
+    all.extend(warn::flaps(&run.events, detection_s(run)));
     all.extend(run.notes.iter().map(|note| Warning::new("partial", format!("{note}."))));
     all
+}
+
+/// Longest time in which the router detects what was injected, in seconds; `None` without a plan.
+fn detection_s(run: &Run) -> Option<f64> {
+    let plan = Plan::from_toml(run.plan.as_ref()?).ok()?;
+    Some(plan.network.detection_ns() as f64 / 1e9)
 }
 
 /// "not available" with the reason that the summary records for `field`.
@@ -207,7 +223,8 @@ fn section(index: usize, run: &Run) -> Section {
         mood,
         badges: badges(summary, warnings.len()),
         figures: figures::figures(summary),
-        plots: plots(run).iter().map(Plot::inline).collect(),
+        recovery: recovery::section(run),
+        plots: steady_plots(run).iter().map(Plot::inline).collect(),
         tables: tables::all(run, &warnings),
     }
 }

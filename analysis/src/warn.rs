@@ -8,8 +8,8 @@
 use crate::figure;
 use crate::stats::bootstrap::VALUES_MIN;
 use format::Summary;
-use format::sample::{Role, Sample};
-use format::summary::{Bound, Certificate, Warning};
+use format::sample::{Event, EventKind, Role, Sample};
+use format::summary::{Bound, Certificate, Recovery, Warning};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Headroom of the generator below which it may have shaped the result.
@@ -24,6 +24,11 @@ pub const STEAL_SHARE_MAX: f64 = 0.005;
 pub const GAP_US_MAX: f64 = 1_000.0;
 /// Instants needed before a curve over time, or its absence of dips, means something.
 pub const INSTANTS_MIN: usize = 5;
+
+/// Share of an outage above which the resolution hides too much of it.
+pub const RESOLUTION_SHARE_MAX: f64 = 0.25;
+/// Seconds after an injected event in which what the router detects is put down to it, at least.
+pub const BLAMED_S: f64 = 1.0;
 
 /// What separates a warning's sentence from its remedy in a summary.
 const REMEDY: &str = " Remedy: ";
@@ -60,6 +65,20 @@ pub enum Doubt {
     ClockUnknown,
     /// Time in the samples goes back on a core.
     ClockWentBack,
+    /// Probes see a connection less often than a quarter of its outage.
+    CoarseResolution {
+        /// Milliseconds between two looks at a connection.
+        resolution_ms: f64,
+        /// The outage in milliseconds.
+        outage_ms: f64,
+    },
+    /// The router took cores for silent to which nothing was done.
+    Flap {
+        /// How often.
+        count: usize,
+        /// When first, in seconds since the first phase began.
+        first_s: f64,
+    },
     /// A field that could not be had, without a recorded reason.
     Unavailable(String),
 }
@@ -81,6 +100,8 @@ impl Doubt {
             Doubt::FewTrials(_) => "few-trials",
             Doubt::FewSamples(_) => "few-samples",
             Doubt::ClockUnknown | Doubt::ClockWentBack => "clock",
+            Doubt::CoarseResolution { .. } => "coarse-resolution",
+            Doubt::Flap { .. } => "flap",
             Doubt::Unavailable(_) => "unavailable",
         }
     }
@@ -98,7 +119,9 @@ impl Doubt {
             Doubt::NotConserved => Some("ledger.planned"),
             Doubt::FewTrials(_) => Some("throughput.mpps_per_core"),
             Doubt::ClockUnknown => Some("host.tsc_hz"),
+            Doubt::CoarseResolution { .. } => Some("recovery_ms.resolution"),
             Doubt::Unavailable(field) => Some(field),
+            Doubt::Flap { .. } => None,
             Doubt::Interrupted | Doubt::FewSamples(_) | Doubt::ClockWentBack => None,
         }
     }
@@ -154,6 +177,18 @@ impl Doubt {
                                     cycle counts cannot be checked against time."
                 .into(),
             Doubt::ClockWentBack => "Time goes back within the samples of a core.".into(),
+            Doubt::CoarseResolution { resolution_ms, outage_ms } => format!(
+                "A connection is seen once in {} ms only, and the outage is {} ms: it may be \
+                 shorter or longer by as much.",
+                figure::significant(*resolution_ms, 3),
+                figure::significant(*outage_ms, 3)
+            ),
+            Doubt::Flap { count, first_s } => format!(
+                "BFD found a core silent {} with nothing injected before, first at {} s: a core was \
+                 kept from polling, or its packets were lost.",
+                figure::plural(*count, "time"),
+                figure::significant(*first_s, 4)
+            ),
             Doubt::Unavailable(field) => format!("{field} could not be had."),
         }
     }
@@ -178,6 +213,10 @@ impl Doubt {
             Doubt::FewSamples(_) => "lengthen the measured phase",
             Doubt::ClockUnknown => "run on a host with an invariant time-stamp counter",
             Doubt::ClockWentBack => "use a host whose time-stamp counters are synchronised",
+            Doubt::CoarseResolution { .. } => "probe a smaller sample, or raise its rate",
+            Doubt::Flap { .. } => {
+                "give each core a CPU of its own, or raise network.bfd.interval or its multiplier"
+            }
             Doubt::Unavailable(_) => "see `krono doctor` for what this host hides",
         }
     }
@@ -210,6 +249,18 @@ pub fn warnings(summary: &Summary, samples: &[Sample]) -> Vec<Warning> {
         .collect()
 }
 
+/// The warning that `events` call for where BFD found a core silent without an event injected
+/// within `detection_s` seconds before it, the plan's own detection time, or within [`BLAMED_S`].
+pub fn flaps(events: &[Event], detection_s: Option<f64>) -> Vec<Warning> {
+    let blamed_s = detection_s.map_or(BLAMED_S, |s| (2.0 * s).max(BLAMED_S));
+    let of = |kind| events.iter().filter(move |event| event.kind == kind).map(|event| event.t_s);
+    let caused = |at: &f64| of(EventKind::Injected).any(|t_s| (t_s..=t_s + blamed_s).contains(at));
+    let flaps: Vec<f64> = of(EventKind::Detected).filter(|at| !caused(at)).collect();
+    let first_s = flaps.iter().copied().reduce(f64::min);
+    let flap = first_s.map(|first_s| Doubt::Flap { count: flaps.len(), first_s }.warning());
+    flap.into_iter().collect()
+}
+
 /// Every doubt that `summary` and `samples` raise.
 pub fn doubts(summary: &Summary, samples: &[Sample]) -> Vec<Doubt> {
     let mut found = Vec::new();
@@ -240,6 +291,10 @@ pub fn doubts(summary: &Summary, samples: &[Sample]) -> Vec<Doubt> {
         when(gap_us > GAP_US_MAX, Doubt::LongGap(gap_us));
     }
     when(summary.ledger.unsent > 0, Doubt::Unsent(summary.ledger.unsent));
+    let coarse = summary.recovery_ms.iter().filter_map(coarse).max_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((_, doubt)) = coarse {
+        when(true, doubt);
+    }
     let trials = summary.throughput.trials.len();
     // A single trial has the spread of its own windows, and says so.
     when(trials > 1 && trials < VALUES_MIN, Doubt::FewTrials(trials));
@@ -249,6 +304,16 @@ pub fn doubts(summary: &Summary, samples: &[Sample]) -> Vec<Doubt> {
     when(goes_back(samples), Doubt::ClockWentBack);
     found.extend(unavailable(summary).into_iter().map(Doubt::Unavailable));
     found
+}
+
+/// Resolution ÷ outage of an event where that is too much. An outage of 0 says no more than that
+/// it was shorter than the resolution, which is no error.
+fn coarse(event: &Recovery) -> Option<(f64, Doubt)> {
+    let resolution_ms = event.resolution?;
+    let outage_ms = event.p50.or(event.blocked).filter(|ms| *ms > 0.0)?;
+    let share = resolution_ms / outage_ms;
+    (share > RESOLUTION_SHARE_MAX)
+        .then_some((share, Doubt::CoarseResolution { resolution_ms, outage_ms }))
 }
 
 /// Most rows any one core has.

@@ -4,7 +4,7 @@ mod fixture;
 
 use analysis::warn::{split_remedy, warnings};
 use format::Summary;
-use format::summary::{Bound, Warning};
+use format::summary::{Bound, Recovery, Warning};
 
 fn kinds(summary: &Summary) -> Vec<String> {
     warnings(summary, &fixture::samples()).into_iter().map(|warning| warning.kind).collect()
@@ -25,7 +25,7 @@ fn a_clean_run_has_no_warning() {
 #[test]
 fn each_cause_raises_its_warning_and_no_other() {
     type Change = fn(&mut Summary);
-    let table: [(&str, Change); 14] = [
+    let table: [(&str, Change); 15] = [
         ("interrupted", |s| s.run.interrupted = true),
         ("generator-bound", |s| s.throughput.bound = Some(Bound::Generator)),
         ("link-bound", |s| s.throughput.bound = Some(Bound::Link)),
@@ -41,6 +41,12 @@ fn each_cause_raises_its_warning_and_no_other() {
         ("not-conserved", |s| s.ledger.on_time -= 1),
         ("few-trials", |s| s.throughput.trials.truncate(5)),
         ("clock", |s| s.host.tsc_hz = None),
+        ("coarse-resolution", |s| {
+            let c = &mut s.connections;
+            (c.kept, c.remapped, c.lost, c.recovered) = (Some(9), Some(0), Some(0), Some(1));
+            let (p50, p99, resolution) = (Some(10.0), Some(10.0), Some(2.6));
+            s.recovery_ms = vec![Recovery { p50, p99, resolution, ..Recovery::default() }];
+        }),
         ("unavailable", |s| s.latency_us.p99 = None),
         ("unavailable", |s| s.sut.cores[0].cycles_per_packet = None),
     ];
@@ -53,6 +59,22 @@ fn each_cause_raises_its_warning_and_no_other() {
         assert_eq!(kinds(&summary), Vec::<String>::new(), "{kind} is raised twice");
         let (what, remedy) = split_remedy(&summary.warnings[0]);
         assert!(what.ends_with('.') && remedy.is_some_and(|remedy| remedy.len() > 10));
+    }
+}
+
+#[test]
+fn a_resolution_of_a_quarter_of_the_outage_will_do() {
+    let mut summary = clean();
+    let event = |p50, resolution| Recovery { p50, p99: p50, resolution, ..Recovery::default() };
+    for (p50, resolution, coarse) in [
+        (Some(10.0), Some(2.5), false),
+        (Some(10.0), Some(2.51), true),
+        (Some(0.0), Some(2.5), false),
+        (Some(10.0), None, false),
+    ] {
+        summary.recovery_ms = vec![event(Some(100.0), Some(1.0)), event(p50, resolution)];
+        let found = kinds(&summary).contains(&"coarse-resolution".to_owned());
+        assert_eq!(found, coarse, "{p50:?} {resolution:?}");
     }
 }
 

@@ -123,7 +123,8 @@ pub struct Window {
     pub t_s: f64,
     /// Probes whose planned instant lies in it.
     pub planned: u64,
-    /// Probes that came back in it, verified.
+    /// Those of them that came back, verified, whenever that was: latency moves nothing from one
+    /// window to another.
     pub arrived: u64,
 }
 
@@ -165,8 +166,8 @@ pub struct ConnectionRow {
     pub shard: u32,
     /// Subscriber's address and port.
     pub subscriber: SocketAddr,
-    /// Address and port that the SUT gave it at set-up.
-    pub external: SocketAddr,
+    /// Address and port that the SUT gave it at set-up; none where no packet of it came out.
+    pub external: Option<SocketAddr>,
     /// Address and port on the Internet that it talks to.
     pub server: SocketAddr,
     /// Protocol.

@@ -219,14 +219,14 @@ fn steps(instants: &[Instant], rate: fn(&Instant) -> f64) -> Vec<(f64, f64)> {
 }
 
 /// Where the name of an event stands.
-struct Place {
-    x: i32,
-    row: i32,
-    side: HPos,
+pub(super) struct Place {
+    pub(super) x: i32,
+    pub(super) row: i32,
+    pub(super) side: HPos,
 }
 
 /// Names of events close to each other stand in rows beside the last of them, clear of the lines.
-fn places(lines: &[i32]) -> Vec<Place> {
+pub(super) fn places(lines: &[i32]) -> Vec<Place> {
     const CLOSE: i32 = 120;
     let mut places: Vec<Place> = Vec::new();
     let mut begin = 0;

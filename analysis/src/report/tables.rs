@@ -20,7 +20,6 @@ pub(super) fn all(run: &Run, warnings: &[Warning]) -> Vec<Table> {
         latency(summary),
         trials(summary),
         connections(summary),
-        recovery(summary),
         cores(summary),
         origin::host(run),
         origin::provenance(run),
@@ -247,37 +246,6 @@ fn connections(summary: &Summary) -> Table {
     Table::new("Connections", "As the generator saw them (black-box).")
         .head(["connections", "value", "meaning"])
         .rows(rows)
-}
-
-fn recovery(summary: &Summary) -> Table {
-    let value = |field: &str, value: Option<f64>| match value.filter(|value| value.is_finite()) {
-        Some(value) => Cell::number(figure::significant(value, 3)),
-        None => Cell::text(missing(summary, &format!("recovery_ms.{field}"))),
-    };
-    let rows = summary.recovery_ms.iter().map(|event| {
-        let collateral = match event.collateral_lost {
-            Some(lost) => Cell::number(figure::count(lost)),
-            None => Cell::text(missing(summary, "recovery_ms.collateral_lost")),
-        };
-        Row::new([
-            Cell::text(&event.event),
-            value("blocked", event.blocked),
-            value("p50", event.p50),
-            value("p99", event.p99),
-            value("max", event.max),
-            value("resolution", event.resolution),
-            value("first_rerouted", event.first_rerouted),
-            collateral,
-        ])
-    });
-    Table::new(
-        "Recovery",
-        "Milliseconds without connectivity, per event (black-box). No difference finer than the \
-         resolution can be seen; collateral are packets lost on connections the event did not \
-         concern.",
-    )
-    .head(["event", "blocked", "p50", "p99", "max", "resolution", "first rerouted", "collateral"])
-    .rows(rows)
 }
 
 fn cores(summary: &Summary) -> Table {
