@@ -3,6 +3,7 @@
 use crate::clock::{Clock, Nanos};
 use crate::worker::{Next, Worker};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Steps between two turns of housekeeping: rare enough to cost nothing, often enough (some 250 µs)
 /// for counters and timers.
@@ -63,9 +64,32 @@ impl Stop {
     }
 }
 
-/// Runs `worker` until it finishes or `stop` is set; says where the time went.
+/// What a core does when nothing has come for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Idle {
+    /// It asks again at once: a processor of its own is kept busy.
+    #[default]
+    Spin,
+    /// After so many empty steps it sleeps, so that workers can share a processor.
+    Sleep,
+}
+
+/// Empty steps in a row before a worker sleeps: some ten microseconds.
+const EMPTY_STEPS: u32 = 64;
+
+/// How long it sleeps; the kernel adds its own slack, 50 µs by default.
+const NAP: Duration = Duration::from_micros(20);
+
+/// Runs `worker` until it finishes or `stop` is set; says where the time went. Keeps a processor
+/// busy; see [`run_idle`].
 pub fn run(worker: &mut impl Worker, clock: &impl Clock, stop: &Stop) -> Load {
+    run_idle(worker, clock, stop, Idle::Spin)
+}
+
+/// The same, with what it does when there is nothing to do.
+pub fn run_idle(worker: &mut impl Worker, clock: &impl Clock, stop: &Stop, idle: Idle) -> Load {
     let mut load = Load::default();
+    let mut empty = 0;
     let mut last = clock.now();
     while !stop.is_set() {
         for _ in 0..STEPS_PER_TURN {
@@ -74,14 +98,21 @@ pub fn run(worker: &mut impl Worker, clock: &impl Clock, stop: &Stop) -> Load {
             let span = now.since(last);
             last = now;
             load.longest_gap = load.longest_gap.max(span);
+            load.steps += 1;
             if busy.0 > 0 {
                 load.busy = load.busy + span;
                 load.busy_steps += 1;
+                empty = 0;
             } else {
                 load.idle = load.idle + span;
+                empty += 1;
+                // A nap ends the turn: as much time has passed.
+                if idle == Idle::Sleep && empty > EMPTY_STEPS {
+                    std::thread::sleep(NAP);
+                    break;
+                }
             }
         }
-        load.steps += u64::from(STEPS_PER_TURN);
         if worker.housekeeping(last, &load) == Next::Finished {
             break;
         }
@@ -124,6 +155,22 @@ mod tests {
         assert_eq!((load.steps, load.busy_steps), (768, 192));
         assert_eq!((load.busy, load.idle), (Nanos(1920), Nanos(5760)));
         assert_eq!(load.busy_share(), Some(0.25));
+    }
+
+    #[test]
+    fn a_worker_with_nothing_to_do_sleeps_and_still_keeps_house() {
+        struct Idler(u32);
+        impl Worker for Idler {
+            fn step(&mut self, _: Nanos) -> Busy {
+                Busy(0)
+            }
+            fn housekeeping(&mut self, _: Nanos, _: &Load) -> Next {
+                self.0 += 1;
+                if self.0 == 20 { Next::Finished } else { Next::Continue }
+            }
+        }
+        let load = run_idle(&mut Idler(0), &Virtual::default(), &Stop::new(), Idle::Sleep);
+        assert!(load.steps < 2 * u64::from(EMPTY_STEPS), "{} steps in 20 turns", load.steps);
     }
 
     #[test]

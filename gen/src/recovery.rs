@@ -86,7 +86,7 @@ pub fn outage_quantiles<'a>(
 mod tests {
     use super::*;
     use crate::flow::Flow;
-    use crate::verdict::Verdict;
+    use crate::verdict::{Loss, Verdict};
 
     /// Windows of 1 ms with 1000 probes each, of which so many arrive.
     fn timeline(arrived: &[u32]) -> Timeline {
@@ -136,7 +136,8 @@ mod tests {
     fn quantiles_are_those_of_a_group() {
         let outage = |(shard, ms): (u16, u64)| Outage {
             shard,
-            ..Outage::new(&Flow::default(), Verdict::Recovered, 0, ms * 1_000_000)
+            outage_ns: ms * 1_000_000,
+            ..Outage::new(&Flow::default(), Verdict::Recovered, Loss::default())
         };
         let outages: Vec<Outage> =
             (1..=200).map(|ms| (3, ms)).chain([(4, 7), (4, 0), (5, 0)]).map(outage).collect();

@@ -11,7 +11,7 @@
 
 use crate::population::Place;
 use crate::stamp::{Direction, TICK_SHIFT, ticks};
-use crate::verdict::{Timeline, Verdict};
+use crate::verdict::{Loss, Timeline, Verdict};
 use dataplane::clock::Nanos;
 use std::ops::Range;
 
@@ -45,6 +45,8 @@ struct Lane {
     since: u32,
     /// The longest outage that is over: its start, and its length.
     worst: Option<(u32, u32)>,
+    /// Probes lost.
+    lost: u32,
 }
 
 impl Lane {
@@ -57,6 +59,7 @@ impl Lane {
         let planned = entry & !ARRIVED;
         if entry & ARRIVED == 0 {
             self.since = self.since.min(planned);
+            self.lost += 1;
         } else if self.since != NONE {
             self.end_outage(planned);
             self.since = NONE;
@@ -146,7 +149,7 @@ impl Sample {
         for lane in 0..2 * count {
             let (member, direction) = of_lane(lane, count);
             let base = last(self.members[member], direction);
-            self.lanes.push(Lane { base, since: NONE, worst: None });
+            self.lanes.push(Lane { base, since: NONE, worst: None, lost: 0 });
         }
         // More than half of the ring, so at least what a drain needs.
         let fit = self.ring.len().checked_div(self.lanes.len());
@@ -215,8 +218,8 @@ impl Sample {
     }
 
     /// Verdict on a member, by its probes alone, once all is settled and sending ended at `stop`; with
-    /// start and length of its longest outage in ns.
-    pub(crate) fn judge(&self, member: usize, stop: Nanos) -> (Verdict, u64, u64) {
+    /// start and length of its longest outage in ns, and the probes lost.
+    pub(crate) fn judge(&self, member: usize, stop: Nanos) -> (Verdict, Loss) {
         let count = self.members.len();
         let stop = ticks(stop.since(self.start)) as u32;
         let (mut verdict, mut worst) = (Verdict::Kept, None::<(u32, u32)>);
@@ -232,7 +235,9 @@ impl Sample {
             }
         }
         let (start, length) = worst.unwrap_or((0, 0));
-        (verdict, u64::from(start) << TICK_SHIFT, u64::from(length) << TICK_SHIFT)
+        let ns = |ticks: u32| u64::from(ticks) << TICK_SHIFT;
+        let lost = self.lanes[member].lost + self.lanes[member + count].lost;
+        (verdict, Loss { start_ns: ns(start), outage_ns: ns(length), lost })
     }
 
     /// Time in ns between two probes of one connection, either way; `None` where there is none.

@@ -6,7 +6,7 @@ use crate::flow::Flow;
 use crate::latency::{Latency, Quantiles};
 use crate::ledger::Ledger;
 use crate::sample::Sample;
-use crate::verdict::{Outage, Timeline, Verdict, Verdicts};
+use crate::verdict::{Loss, Outage, Timeline, Verdict, Verdicts};
 use dataplane::clock::Nanos;
 use dataplane::run::Load;
 use dataplane::worker::{CoreId, ServerId};
@@ -119,10 +119,10 @@ impl Trial {
     }
 
     /// Counts a verdict, and names the connection if it was not kept and there is room.
-    pub(crate) fn book_verdict(&mut self, flow: &Flow, verdict: Verdict, start_ns: u64, ns: u64) {
+    pub(crate) fn book_verdict(&mut self, flow: &Flow, verdict: Verdict, loss: Loss) {
         self.verdicts.count(verdict);
         if verdict != Verdict::Kept && self.outages.len() < self.outages.capacity() {
-            self.outages.push(Outage::new(flow, verdict, start_ns, ns));
+            self.outages.push(Outage::new(flow, verdict, loss));
         }
     }
 
@@ -194,9 +194,9 @@ mod tests {
         let phase =
             Phase { rate: Rate::Max, until: Until::Validated, ..config().phases[1].clone() };
         let mut trial = Trial::new(&phase, Nanos(0));
-        trial.book_verdict(&Flow::default(), Verdict::Kept, 0, 0);
+        trial.book_verdict(&Flow::default(), Verdict::Kept, Loss::default());
         for _ in 0..NAMES_MAX + 5 {
-            trial.book_verdict(&Flow::default(), Verdict::Lost, 0, 0);
+            trial.book_verdict(&Flow::default(), Verdict::Lost, Loss::default());
         }
         let record = trial.record(ServerId(0), CoreId(0), 0, "validate");
         let lost = NAMES_MAX as u64 + 5;

@@ -108,11 +108,24 @@ pub struct Outage {
     /// From there to the planned instant of the first probe that arrived, or to the end of sending.
     /// 0 where nothing was lost, and where each connection was asked only once.
     pub outage_ns: u64,
+    /// Probes lost, both ways.
+    pub lost: u32,
+}
+
+/// What a connection has lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// See [`Outage::start_ns`].
+    pub(crate) start_ns: u64,
+    /// See [`Outage::outage_ns`].
+    pub(crate) outage_ns: u64,
+    /// See [`Outage::lost`].
+    pub(crate) lost: u32,
 }
 
 impl Outage {
     /// Of the connection with this record.
-    pub(crate) fn new(flow: &Flow, verdict: Verdict, start_ns: u64, outage_ns: u64) -> Outage {
+    pub(crate) fn new(flow: &Flow, verdict: Verdict, loss: Loss) -> Outage {
         let address = |(ip, port)| SocketAddrV4::new(Ipv4Addr::from_bits(ip), port);
         let external = flow.outer().source();
         Outage {
@@ -122,8 +135,9 @@ impl Outage {
             external: (external.1 != 0).then(|| address(external)),
             server: address(flow.inner().destination()),
             verdict,
-            start_ns,
-            outage_ns,
+            start_ns: loss.start_ns,
+            outage_ns: loss.outage_ns,
+            lost: loss.lost,
         }
     }
 }
@@ -199,13 +213,16 @@ mod tests {
             udp: true,
         };
         let mut flow = Flow::opening(&tuple);
-        assert_eq!(Outage::new(&flow, Verdict::Lost, 1, 2).external, None);
+        assert_eq!(
+            Outage::new(&flow, Verdict::Lost, Loss { start_ns: 1, outage_ns: 2, lost: 3 }).external,
+            None
+        );
         flow.agree(crate::ends::Ends::new((0xcb00_7101, 1024), (0xc612_0002, 53)));
-        let outage = Outage::new(&flow, Verdict::Lost, 1, 2);
+        let outage = Outage::new(&flow, Verdict::Lost, Loss { start_ns: 1, outage_ns: 2, lost: 3 });
         let text = serde_json::to_string(&outage).expect("serialises");
         assert_eq!(
             text,
-            r#"{"shard":7,"protocol":"udp","subscriber":"100.64.0.1:40000","external":"203.0.113.1:1024","server":"198.18.0.2:53","verdict":"lost","start_ns":1,"outage_ns":2}"#
+            r#"{"shard":7,"protocol":"udp","subscriber":"100.64.0.1:40000","external":"203.0.113.1:1024","server":"198.18.0.2:53","verdict":"lost","start_ns":1,"outage_ns":2,"lost":3}"#
         );
         assert_eq!(serde_json::from_str::<Outage>(&text).expect("reads"), outage);
     }

@@ -5,6 +5,8 @@
 //! that a SUT core owns one range, and a generator core one block with each SUT core. Ports of the
 //! network are numbered SUT cores first.
 
+mod cluster;
+
 use dataplane::identity::{Identity, Mac};
 use dataplane::switch::{Fib, NextHop, NextHopId, PortId};
 use dataplane::worker::{CoreId, ServerId};
@@ -21,7 +23,6 @@ const SERVERS_MAX: u32 = 256;
 enum Role {
     Sut,
     Generator,
-    Router,
 }
 
 /// The addresses of a plan.
@@ -41,7 +42,7 @@ impl<'a> Layout<'a> {
     fn identity(&self, role: Role, index: u32) -> Identity {
         let cores = match role {
             Role::Sut => self.plan.topology.sut_cores,
-            Role::Generator | Role::Router => self.plan.topology.generator_cores,
+            Role::Generator => self.plan.topology.generator_cores,
         };
         let (server, core) = split(index, cores);
         let [high, low] = server.0.to_be_bytes();
@@ -51,7 +52,7 @@ impl<'a> Layout<'a> {
             vlan: None,
             ip: Ipv4Addr::new(10, second, low, core.0 as u8),
             asn: None,
-            gateway: mac(Role::Router, ServerId(0), CoreId(0)),
+            gateway: self.router_mac(),
         }
     }
 
@@ -200,8 +201,12 @@ impl<'a> Layout<'a> {
                 Until::For(ns) => kronogen::config::Until::For(ns),
                 Until::Validated => kronogen::config::Until::Validated,
             },
-            sample: None,
+            sample: phase.sample.map(|size| self.sampled_per_core(size)),
         }
+    }
+
+    fn sampled_per_core(&self, all: u64) -> u32 {
+        u32::try_from(all.div_ceil(u64::from(self.generators))).unwrap_or(u32::MAX)
     }
 
     /// Configuration of one SUT server.
@@ -224,7 +229,7 @@ impl<'a> Layout<'a> {
             half_open_max: Some(plan.sut.half_open_max),
             filtering: krononat::config::Filtering::default(),
             connections6_max: 0,
-            cluster: None,
+            cluster: self.cluster(),
             timers: krononat::config::Timers {
                 udp_ms: timers.udp_ns.div_ceil(1_000_000),
                 icmp_ms: timers.icmp_ns.div_ceil(1_000_000),
@@ -238,13 +243,15 @@ impl<'a> Layout<'a> {
 
     fn sut_core(&self, index: u32) -> krononat::config::CoreConfig {
         let (_, core) = split(index, self.plan.topology.sut_cores);
+        let alone = !self.is_cluster();
+        let subscribers = (0..self.generators).map(|g| self.subscribers(index, g));
         krononat::config::CoreConfig {
             core,
             cpu: None,
             identity: self.identity(Role::Sut, index),
-            subscribers: (0..self.generators).map(|g| self.subscribers(index, g)).collect(),
-            external: Some(self.external(index)),
-            shards: Vec::new(),
+            subscribers: subscribers.filter(|_| alone).collect(),
+            external: alone.then(|| self.external(index)),
+            shards: if alone { Vec::new() } else { self.shards_of(index) },
             subscribers6: Vec::new(),
             ip6: None,
             ports: Vec::new(),
@@ -264,13 +271,16 @@ impl<'a> Layout<'a> {
     fn macs(&self) -> Vec<Mac> {
         let suts = (0..self.suts).map(|index| self.identity(Role::Sut, index).mac);
         let generators = (0..self.generators).map(|i| self.identity(Role::Generator, i).mac);
-        suts.chain(generators).collect()
+        suts.chain(generators).chain([self.router_mac()]).collect()
     }
 
     /// Routes from the generators to the SUT cores: external addresses by destination, and what
     /// subscribers send by source. A forwarder translates nothing, so what it is to send back comes
     /// under the subscribers' own addresses.
     pub fn towards_sut(&self) -> Fib {
+        if self.is_cluster() {
+            return self.towards_cluster();
+        }
         let only = |index| NextHop::via(self.sut_port(index), None);
         let hops: Vec<NextHop> = (0..self.suts).map(only).collect();
         let hop = |index: u32| NextHopId(index as u16);
@@ -288,12 +298,18 @@ impl<'a> Layout<'a> {
     /// Routes from the SUT to the generator cores, by destination.
     pub fn towards_generators(&self) -> Fib {
         let only = |index| NextHop::via(self.generator_port(index), None);
-        let hops: Vec<NextHop> = (0..self.generators).map(only).collect();
+        let cores = (0..self.suts).map(|index| NextHop::to(self.sut_port(index)));
+        let router = NextHop::to(self.router_port());
+        let hops = (0..self.generators).map(only).chain(cores).chain([router]);
+        let hops: Vec<NextHop> = hops.collect();
         let hop = |index: u32| NextHopId(index as u16);
         let subscribers =
             self.pairs().map(|(sut, generator)| (self.subscribers(sut, generator), hop(generator)));
         let internet = (0..self.generators).map(|index| (self.internet(index), hop(index)));
-        let by_destination: Vec<_> = subscribers.chain(internet).collect();
+        let mut by_destination: Vec<_> = subscribers.chain(internet).collect();
+        // What the cores of a cluster send each other, and the router.
+        by_destination.extend(self.own_addresses(self.generators as usize));
+        by_destination.push((cluster::ROUTER.into(), hop(self.generators + self.suts)));
         Fib::new(&self.macs(), &hops, &by_destination, &[])
     }
 
@@ -312,7 +328,6 @@ const fn mac(role: Role, server: ServerId, core: CoreId) -> Mac {
     let role = match role {
         Role::Sut => 1,
         Role::Generator => 2,
-        Role::Router => 9,
     };
     Mac::of(role, server.0, core.0)
 }

@@ -13,7 +13,7 @@ use crate::live::Live;
 use crate::machine::{Machine, cpus_allowed};
 use crate::rundir::{RunDir, RunDirError, Table};
 use crate::scenario::{self, Loaded};
-use crate::summarise::{Context, latency_log, summarise};
+use crate::summarise::{Context, connection_rows, latency_log, recovery_windows, summarise};
 use crate::testbed::{self, Observation, Outcome, TestbedError};
 use crate::{capacity, term};
 use anyhow::Context as _;
@@ -64,10 +64,10 @@ struct Started {
 /// Refuses, before anything is written, what cannot run on this machine.
 fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
     let missing = match &plan.testbed {
-        Testbed::Embedded => None,
+        Testbed::Embedded | Testbed::Sim => None,
         Testbed::Process => dataplane::port::dpdk::available().err().map(|error| error.to_string()),
-        Testbed::Sim | Testbed::Netns | Testbed::Hosts(_) => {
-            Some("not available in this version; use embedded or process".to_owned())
+        Testbed::Netns | Testbed::Hosts(_) => {
+            Some("not available in this version; use sim, embedded or process".to_owned())
         }
     };
     if let Some(missing) = missing.or_else(|| unavailable(plan)) {
@@ -81,16 +81,18 @@ fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
     }
 }
 
-/// What no testbed of this version does. Running a plan without it would answer another question.
+/// What servers do to each other is a matter of testbeds that have several.
 fn unavailable(plan: &Plan) -> Option<String> {
+    if plan.testbed != Testbed::Process {
+        return None;
+    }
     let phase = |wanted: fn(&PhasePlan) -> bool| plan.phases.iter().any(wanted);
     let key = match plan {
         _ if phase(|phase| phase.injection.is_some()) => "phase.inject",
-        _ if phase(|phase| phase.sample.is_some()) => "phase.sample",
         _ if plan.topology.polling == Polling::Adaptive => "topology.polling = \"adaptive\"",
         _ => return None,
     };
-    Some(format!("it has no {key} in this version; remove it"))
+    Some(format!("it has no {key} in this version; use sim or embedded"))
 }
 
 fn directory(
@@ -152,6 +154,7 @@ impl Record {
         };
         let outcome = match plan.testbed {
             Testbed::Process => testbed::process::run(plan, stop, &mut observe),
+            Testbed::Sim => testbed::sim::run(plan, stop, &mut observe),
             _ => testbed::embedded::run(plan, stop, &mut observe),
         };
         if let Some(failure) = self.failure.take() {
@@ -177,6 +180,10 @@ impl Record {
         outcome: &Outcome,
     ) -> anyhow::Result<Summary> {
         self.directory.table("events.csv")?.append(&outcome.events)?;
+        if !outcome.injected.is_empty() {
+            self.directory.table("connections.csv")?.append(&connection_rows(outcome))?;
+            self.directory.table("recovery.csv")?.append(&recovery_windows(outcome))?;
+        }
         let log = latency_log(plan, outcome, started.wall)?;
         self.directory.write("latency.hlog", &log)?;
         let run = Run {

@@ -7,10 +7,12 @@
 
 mod certificate;
 mod latency;
+mod recovery;
 #[cfg(test)]
 mod tests;
 
 pub use latency::log as latency_log;
+pub use recovery::{connection_rows, windows as recovery_windows};
 
 use crate::testbed::{Outcome, PhaseOutcome};
 use analysis::stats::bootstrap;
@@ -81,7 +83,7 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
         ledger: outcome.phases.iter().flat_map(|phase| &phase.generators).map(ledger).sum(),
         latency_us: latency::latency(&trials),
         connections: connections(outcome, &trials),
-        recovery_ms: Vec::new(),
+        recovery_ms: recovery::recoveries(plan, outcome),
         certificate: certificate::certificate(&load, outcome, &plan.topology, steal_share),
         pass: Pass { met: true, criteria: Vec::new() },
     };
@@ -287,7 +289,7 @@ fn connections(outcome: &Outcome, trials: &[&PhaseOutcome]) -> Connections {
         let count = trials.iter().flat_map(|trial| &trial.generators).map(value).sum();
         per_s(count, trials.iter().map(|trial| seconds(trial)).sum())
     };
-    Connections {
+    let mut connections = Connections {
         opened: records().map(|record| record.opened).sum(),
         closed: records().map(|record| record.closed).sum(),
         failed: records().map(|record| record.failed).sum(),
@@ -295,5 +297,7 @@ fn connections(outcome: &Outcome, trials: &[&PhaseOutcome]) -> Connections {
         open_rate_achieved: measured(|record| record.opened),
         close_rate_achieved: measured(|record| record.closed),
         ..Connections::default()
-    }
+    };
+    recovery::judge(outcome, &mut connections);
+    connections
 }

@@ -3,13 +3,18 @@
 //!
 //! A testbed that cannot run on this machine says what is missing and starts nothing.
 
+mod core;
 pub mod embedded;
+mod inject;
 mod monitor;
+mod network;
 pub mod process;
 mod reference;
+pub mod sim;
 mod watch;
 
-use format::plan::{Plan, Testbed};
+use dataplane::clock::Nanos;
+use format::plan::{Injection, Plan, Testbed};
 use format::sample::{Event, Sample};
 use kronogen::trial::Record;
 use std::collections::BTreeMap;
@@ -38,8 +43,23 @@ pub struct Outcome {
     pub forwarder: Option<Reference>,
     /// What happened at which instant.
     pub events: Vec<Event>,
+    /// What was done to the SUT, in order.
+    pub injected: Vec<Injected>,
     /// The run was stopped before its end: what is here is what was counted until then.
     pub interrupted: bool,
+}
+
+/// Something that was done to the SUT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Injected {
+    /// Place of the phase in [`Outcome::phases`].
+    pub phase: usize,
+    /// When, on the clock of the run.
+    pub at: Nanos,
+    /// In seconds since the first phase began.
+    pub t_s: f64,
+    /// What, as the scenario has it.
+    pub what: Injection,
 }
 
 /// One phase.

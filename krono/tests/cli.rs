@@ -167,7 +167,7 @@ fn summary(folder: &Path) -> serde_json::Value {
 #[test]
 fn a_testbed_that_cannot_run_here_exits_with_3_and_writes_nothing() {
     let folder = folder();
-    for testbed in ["sim", "netns", "hosts:rack.toml"] {
+    for testbed in ["netns", "hosts:rack.toml"] {
         let output = krono(folder.path(), &["run", "steady.toml", "--testbed", testbed]);
         assert_exit(&output, 3);
         let text = stderr(&output);

@@ -42,6 +42,11 @@ const LEAVE_WITHIN: Nanos = Nanos(200_000_000);
 /// How long a core waits for the other one of a shard before it takes it for gone.
 const ALONE: Nanos = Nanos(200_000_000);
 
+/// Time between two steps after which a core has slept, and looks it takes then before it misses
+/// anybody: what came meanwhile is in its queues.
+const SLEPT: Nanos = Nanos(1_000_000);
+const STEPS_TO_SETTLE: u32 = 8;
+
 /// What a core of a cluster has done, beside its packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -100,6 +105,8 @@ pub struct Cluster {
     /// A shard that is not served here may be, from its first packet on.
     watchful: bool,
     stepped: Nanos,
+    /// Looks to come before it may miss somebody.
+    settling: u32,
     looked: Nanos,
     dirty: bool,
     random: Xoshiro256PlusPlus,
@@ -159,6 +166,7 @@ impl Cluster {
             course: Course::Serving,
             watchful: false,
             stepped: Nanos(0),
+            settling: 0,
             looked: Nanos(0),
             dirty: true,
             random,
@@ -235,6 +243,9 @@ impl Cluster {
             self.counts.slept += 1;
             self.doubt(now);
             self.apply(pipeline, now);
+        }
+        if now.since(self.stepped) > SLEPT {
+            self.settling = STEPS_TO_SETTLE;
         }
         self.stepped = now;
     }
@@ -376,8 +387,12 @@ impl Cluster {
         for half in &mut self.halves {
             half.advance(pipeline.connections(), now);
         }
-        let change = self.session.as_mut().and_then(|session| session.expire(now));
-        self.router_sees(change, now);
+        // What came while it slept is read before anybody is missed.
+        self.settling = self.settling.saturating_sub(1);
+        if self.settling == 0 {
+            let change = self.session.as_mut().and_then(|session| session.expire(now));
+            self.router_sees(change, now);
+        }
         self.go_on(now);
         self.apply(pipeline, now);
         self.send(port, pipeline.connections(), now)

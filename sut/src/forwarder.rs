@@ -25,6 +25,16 @@ impl<P: Port> Forwarder<P> {
     pub fn new(port: P, identity: Identity, counters: Arc<Counters>) -> Self {
         Forwarder { port, next_hop: NextHop::of(&identity), tally: Tally::default(), counters }
     }
+
+    /// The port, to look at.
+    pub fn port(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    /// The port, when the core is no more.
+    pub fn into_port(self) -> P {
+        self.port
+    }
 }
 
 impl<P: Port> Worker for Forwarder<P> {

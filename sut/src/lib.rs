@@ -20,6 +20,7 @@ pub mod life;
 mod local;
 pub mod membership;
 pub mod pipeline;
+pub mod placement;
 pub mod ports;
 mod recent;
 pub mod replicate;

@@ -80,6 +80,8 @@ pub struct Member {
     since: Nanos,
     draining: Option<Nanos>,
     patience: Patience,
+    /// When it became master last.
+    pub taken_at: Nanos,
     /// How often it has become master, and ceased to be.
     pub takeovers: u64,
     /// See [`Member::takeovers`].
@@ -100,6 +102,7 @@ impl Member {
             since: now,
             draining: None,
             patience,
+            taken_at: Nanos(0),
             takeovers: 0,
             demotions: 0,
         }
@@ -183,7 +186,7 @@ impl Member {
         self.epoch = self.epoch.max(newest) + 1;
         self.become_(Role::Master, now);
         (self.yields, self.draining, self.whole) = (false, None, true);
-        self.takeovers += 1;
+        (self.taken_at, self.takeovers) = (now, self.takeovers + 1);
     }
 
     fn become_(&mut self, role: Role, now: Nanos) {

@@ -82,11 +82,26 @@ pub struct Tally {
     pub idle_ns: u64,
     /// Steps that moved packets.
     pub busy_steps: u64,
+    /// Shards that the core has taken over since start, and when the last, on the clock of the run.
+    #[serde(default)]
+    pub takeovers: u64,
+    /// See [`Tally::takeovers`].
+    #[serde(default)]
+    pub taken_over_ns: u64,
+    /// Changes told to the cores that hold copies, and bytes of the frames it took.
+    #[serde(default)]
+    pub told: u64,
+    /// See [`Tally::told`].
+    #[serde(default)]
+    pub told_bytes: u64,
+    /// Changes that are not known to be in a copy.
+    #[serde(default)]
+    pub backlog: u64,
     /// Packets dropped, by [`Drop::index`].
     pub dropped: Dropped,
 }
 
-const FIXED: usize = 10;
+const FIXED: usize = 15;
 
 /// A core's tally, as others read it.
 #[derive(Debug, Default)]
@@ -106,6 +121,11 @@ impl Counters {
             load.busy.0,
             load.idle.0,
             load.busy_steps,
+            tally.takeovers,
+            tally.taken_over_ns,
+            tally.told,
+            tally.told_bytes,
+            tally.backlog,
         ];
         for (index, value) in fixed.into_iter().chain(tally.dropped.0).enumerate() {
             self.0.set(index, value);
@@ -126,6 +146,11 @@ impl Counters {
             busy_ns: get(7),
             idle_ns: get(8),
             busy_steps: get(9),
+            takeovers: get(10),
+            taken_over_ns: get(11),
+            told: get(12),
+            told_bytes: get(13),
+            backlog: get(14),
             dropped: Dropped(std::array::from_fn(|reason| get(FIXED + reason))),
         }
     }
@@ -191,6 +216,11 @@ impl<P: Port> Krononat<P> {
     #[must_use]
     pub fn with_cluster(self, cluster: Option<Cluster>) -> Self {
         Krononat { cluster, ..self }
+    }
+
+    /// The port, to look at.
+    pub fn port(&mut self) -> &mut P {
+        &mut self.port
     }
 
     /// The port, when the core is no more.
@@ -260,7 +290,7 @@ impl<P: Port> Krononat<P> {
         let (counts, connections) = (self.pipeline.counts(), self.pipeline.connections());
         let six = self.pipeline.firewall6().map(Firewall6::connections);
         let cluster = self.cluster.as_ref().map(Cluster::counts).unwrap_or_default();
-        Tally {
+        let mut tally = Tally {
             received: self.received - cluster.received,
             forwarded: self.forwarded,
             refused: self.port.stats().refused,
@@ -270,7 +300,15 @@ impl<P: Port> Krononat<P> {
             bytes: (connections.bytes() + six.map_or(0, Connections6::bytes)) as u64,
             dropped: Dropped(counts.dropped),
             ..Tally::default()
+        };
+        for (_, member, link) in self.cluster.iter().flat_map(Cluster::shards) {
+            tally.takeovers += member.takeovers;
+            tally.taken_over_ns = tally.taken_over_ns.max(member.taken_at.0);
+            tally.told += link.counts.told;
+            tally.told_bytes += link.counts.bytes;
+            tally.backlog += link.backlog();
         }
+        tally
     }
 }
 

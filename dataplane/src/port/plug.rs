@@ -54,12 +54,16 @@ impl<P: Port> Plug<P> {
         self.lost
     }
 
+    /// Whether nothing that passes `closed` is lost.
+    #[inline]
+    fn is_sound(&self, closed: &AtomicBool) -> bool {
+        !closed.load(Ordering::Relaxed) && self.socket.lost_one_in.load(Ordering::Relaxed) == 0
+    }
+
     /// Takes what is lost out of a burst.
+    #[cold]
     fn lose(&mut self, burst: &mut Burst<P::Frame>, all: bool) {
-        let one_in = self.socket.lost_one_in.load(Ordering::Relaxed);
-        if !all && one_in == 0 {
-            return;
-        }
+        let one_in = self.socket.lost_one_in.load(Ordering::Relaxed).max(1);
         let (mut lost, mut kept) = (Burst::new(), Burst::new());
         for frame in burst.drain(..) {
             let is_lost = all || self.random.next_u32().is_multiple_of(one_in);
@@ -70,7 +74,11 @@ impl<P: Port> Plug<P> {
         self.port.free(&mut lost);
     }
 
+    #[inline]
     fn lose_sent(&mut self, burst: &mut Burst<P::Frame>) -> usize {
+        if self.is_sound(&self.socket.no_tx) {
+            return 0;
+        }
         let count = burst.len();
         self.lose(burst, self.socket.no_tx.load(Ordering::Relaxed));
         count - burst.len()
@@ -88,7 +96,7 @@ impl<P: Port> Port for Plug<P> {
     fn rx(&mut self, into: &mut Burst<P::Frame>) {
         let before = into.len();
         self.port.rx(into);
-        if into.len() > before {
+        if into.len() > before && !self.is_sound(&self.socket.no_rx) {
             let mut arrived = into.drain(before..).collect();
             self.lose(&mut arrived, self.socket.no_rx.load(Ordering::Relaxed));
             into.extend(arrived);

@@ -110,8 +110,11 @@ proptest! {
         let stop = fates.len() as u64 * GAP;
         for member in 0..members {
             let lanes = [0, 1].map(|way| history.get(&(member, way)).map_or(&[][..], |it| it));
-            let (verdict, start, length) = sample.judge(member as usize, START + Nanos(stop));
+            let (verdict, loss) = sample.judge(member as usize, START + Nanos(stop));
+            let Loss { start_ns: start, outage_ns: length, lost } = loss;
             prop_assert_eq!((verdict, length), expected(lanes, stop));
+            let missing = lanes.iter().flat_map(|lane| lane.iter()).filter(|it| !it.1).count();
+            prop_assert_eq!(lost as usize, missing);
             prop_assert!(start.is_multiple_of(GAP) && start + length <= stop);
         }
         let all = || history.values().flatten();

@@ -8,7 +8,7 @@ use super::{Generator, Stage};
 use crate::config::{Phase, Until};
 use crate::sample::strata;
 use crate::stamp::{Direction, TrialId};
-use crate::verdict::Verdict;
+use crate::verdict::{Loss, Verdict};
 use dataplane::clock::Nanos;
 use dataplane::cpu;
 use dataplane::port::Port;
@@ -120,17 +120,17 @@ impl<P: Port> Generator<P> {
             None => population.at(next).slot,
         };
         let flow = &mut population.flows()[slot as usize];
-        let (verdict, start_ns, outage_ns) = match &trial.sample {
+        let (verdict, loss) = match &trial.sample {
             Some(sample) => sample.judge(next as usize, trial.stop),
             None if !flow.is_established() => return,
             None if flow.mark() == UNASKED => return flow.set_mark(0),
-            None if flow.has_last_arrived(Direction::Down) => (Verdict::Kept, 0, 0),
-            None => (Verdict::Lost, 0, 0),
+            None if flow.has_last_arrived(Direction::Down) => (Verdict::Kept, Loss::default()),
+            None => (Verdict::Lost, Loss { lost: 1, ..Loss::default() }),
         };
         flow.set_mark(0);
         let remapped = flow.is_remapped_in(TrialId(*phase as u8 + 1));
         let verdict = if remapped { Verdict::Remapped } else { verdict };
-        trial.book_verdict(flow, verdict, start_ns, outage_ns);
+        trial.book_verdict(flow, verdict, loss);
     }
 }
 

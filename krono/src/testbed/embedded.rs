@@ -4,30 +4,27 @@
 //! Before the run proper it measures two references with the same traffic on the same processors:
 //! the generator alone through a plain wire, and through a plain forwarder in the SUT's place.
 
+use super::core::Core;
+use super::inject::{self, Due};
 use super::monitor::Reading;
+use super::network::{Awaited, Hands, READY_WITHIN, network, pools};
 use super::watch::Watch;
 use super::{Observation, Outcome, TestbedError, reference};
 use crate::layout::Layout;
 use anyhow::Context;
-use dataplane::clock::Tsc;
+use dataplane::clock::{Clock, Nanos, Tsc};
 use dataplane::frame::Arena;
-use dataplane::port::fault::{Fault, FaultPlan};
-use dataplane::port::link::{DEPTH, Link, Network};
-use dataplane::run::Stop;
-use dataplane::switch::{PortId, Switch};
-use dataplane::thread::allowed_cpus;
-use format::plan::Plan;
-use krononat::server::{CoreError, run_core};
+use dataplane::router::Event;
+use dataplane::run::{Idle, Stop, run_idle};
+use dataplane::thread::{allowed_cpus, pin};
+use format::plan::{Plan, Polling};
+use kronogen::run::Notice;
+use krononat::server::entropy;
 use krononat::worker::Counters;
+use rtrb::Consumer;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
-
-/// Frames of a SUT port's own pool: what a fault needs to send a packet twice.
-const SUT_FRAMES: usize = 1024;
-
-/// Longest time a SUT core may take to get its memory.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+use std::time::{Duration, Instant};
 
 /// Runs a plan with its references.
 ///
@@ -39,6 +36,9 @@ pub fn run(
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> Result<Outcome, TestbedError> {
+    if let Some(missing) = inject::lacking(plan) {
+        return Err(TestbedError::Unavailable { testbed: plan.testbed.clone(), missing });
+    }
     let clock = Tsc::calibrate();
     let mut outcome = Outcome::default();
     let quick = reference::plan(plan);
@@ -55,6 +55,7 @@ pub fn run(
         measure(plan, &clock, stop, observe).map_err(|error| TestbedError::failed(plan, error))?;
     outcome.phases = run.phases;
     outcome.events = run.events;
+    outcome.injected = run.injected;
     outcome.interrupted = stop.is_set();
     Ok(outcome)
 }
@@ -67,119 +68,114 @@ fn measure(
     observe: &mut dyn FnMut(Observation),
 ) -> anyhow::Result<Outcome> {
     let layout = Layout::new(plan);
-    let (generators, suts) = (plan.topology.generators(), plan.topology.suts());
-    let mut cpus = allowed_cpus().into_iter();
+    let suts = plan.topology.suts();
+    let shared = plan.topology.polling == Polling::Adaptive;
+    let idle = if shared { Idle::Sleep } else { Idle::Spin };
+    // Workers that sleep may run wherever there is room.
+    let mut cpus = allowed_cpus().into_iter().filter(|_| !shared);
     let mut config = layout.all_generators();
     for core in &mut config.cores {
         core.cpu = cpus.next();
     }
-    // No more frames than one ring holds, so that no ring is ever full of them.
-    let frames = DEPTH;
-    let pools: Vec<usize> = std::iter::repeat_n(SUT_FRAMES, suts as usize)
-        .chain(std::iter::repeat_n(frames, generators as usize))
-        .collect();
+    let (hands, pools) = (Hands::new(&layout, plan), pools(&layout, plan));
     let mut arena = Arena::new(pools.iter().sum()).context("no memory for frames")?;
-    let (sut_ports, generator_ports) = network(&layout, plan, &mut arena, &pools);
+    let ports = network(&layout, plan, &mut arena, &pools, &hands);
     let counters: Vec<Arc<Counters>> = (0..suts).map(|_| Arc::default()).collect();
     let finished = Stop::new();
     thread::scope(|scope| {
         let (ready, standing) = mpsc::channel();
         let mut threads = Vec::new();
-        for (index, port) in (0..suts).zip(sut_ports) {
+        for (index, port) in (0..suts).zip(ports.suts) {
             let (config, at) = layout.sut_of(index);
-            let counters = counters[index as usize].clone();
+            let (counters, hand) =
+                (counters[index as usize].clone(), hands.hands[index as usize].clone());
             let (cpu, ready, finished) = (cpus.next(), ready.clone(), &finished);
-            threads.push(scope.spawn(move || {
-                let mut core = config.cores[at].clone();
-                core.cpu = cpu;
+            threads.push(scope.spawn(move || -> anyhow::Result<()> {
+                cpu.map_or(Ok(()), pin)?;
+                let mut core = Core::new(config, at, port, counters, hand, Box::new(entropy))?;
                 // Nobody listens once another core has failed to stand.
-                let stands = || ready.send(()).unwrap_or(());
-                run_core(&config, &core, port, counters, clock, finished, stands)
+                ready.send(()).unwrap_or(());
+                run_idle(&mut core, clock, finished, idle);
+                core.trouble().map_or(Ok(()), |trouble| Err(anyhow::anyhow!("{trouble}")))
             }));
         }
         drop(ready);
-        let stands = (0..suts).all(|_| standing.recv_timeout(READY_WITHIN).is_ok());
+        let mut noticed = None;
+        if let Some((mut router, events)) = ports.router {
+            noticed = Some(events);
+            let finished = &finished;
+            // A router is no core under test: it never takes a processor for itself.
+            scope.spawn(move || run_idle(&mut router, clock, finished, Idle::Sleep));
+        }
+        let patience = Duration::from_nanos(READY_WITHIN.0);
+        let stands = (0..suts).all(|_| standing.recv_timeout(patience).is_ok())
+            && wait(Awaited::new(&layout, plan), noticed.as_mut(), stop);
         let read = || readings(&layout, &counters);
         let mut watch = Watch::new(&layout, &read, clock, observe);
+        let (order, orders) = mpsc::channel::<Due>();
+        let (done, injected) = mpsc::channel::<(Due, Nanos)>();
+        let (hands, layout_) = (&hands, &layout);
+        scope.spawn(move || {
+            for due in orders {
+                sleep_until(due.at, clock);
+                hands.inject(layout_, &due);
+                done.send((due, clock.now())).unwrap_or(());
+            }
+        });
         let generated = if stands {
-            kronogen::run::run_cores(&config, generator_ports, clock, stop, |notice| {
+            kronogen::run::run_cores(&config, ports.generators, clock, stop, |notice| {
+                if let Notice::Begins(phase, start) = notice
+                    && let Some(due) = inject::due(plan, &layout, phase, start)
+                {
+                    order.send(due).unwrap_or(());
+                }
+                injected.try_iter().for_each(|(due, at)| watch.injected(&due, at));
+                let events = noticed.as_mut().map(|it| std::iter::from_fn(|| it.pop().ok()));
+                events.into_iter().flatten().for_each(|event| watch.noticed(&event));
                 watch.notice(notice);
             })
         } else {
             Ok(Vec::new())
         };
+        drop(order);
         finished.set();
         for (index, thread) in threads.into_iter().enumerate() {
-            let ended: Result<_, CoreError> =
-                thread.join().map_err(|_| anyhow::anyhow!("SUT core {index} panicked"))?;
+            let ended = thread.join().map_err(|_| anyhow::anyhow!("SUT core {index} panicked"))?;
             ended.with_context(|| format!("SUT core {index}"))?;
         }
-        anyhow::ensure!(stands, "a SUT core had no memory within {READY_WITHIN:?}");
+        anyhow::ensure!(stands, "the SUT was not ready within a minute");
         Ok(watch.outcome(generated?.into_iter().map(|core| core.records).collect()))
     })
 }
 
-fn readings(layout: &Layout<'_>, counters: &[Arc<Counters>]) -> Vec<Reading> {
+/// Waits until the router uses every core that is there.
+fn wait(mut awaited: Awaited, mut events: Option<&mut Consumer<Event>>, stop: &Stop) -> bool {
+    let start = Instant::now();
+    while !awaited.are_there(events.as_deref_mut()) {
+        if stop.is_set() || start.elapsed() > Duration::from_nanos(READY_WITHIN.0) {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// Sleeps nearly to an instant, and waits for the rest.
+fn sleep_until(at: Nanos, clock: &Tsc) {
+    loop {
+        let left = at.since(clock.now());
+        match left.0 {
+            0 => return,
+            ns if ns > 1_000_000 => thread::sleep(Duration::from_nanos(ns - 500_000)),
+            _ => std::hint::spin_loop(),
+        }
+    }
+}
+
+pub(super) fn readings(layout: &Layout<'_>, counters: &[Arc<Counters>]) -> Vec<Reading> {
     let read = |(index, counters): (u32, &Arc<Counters>)| {
         let (server, core) = layout.sut_place(index);
         Reading { server, core, tally: counters.read() }
     };
     (0..).zip(counters).map(read).collect()
-}
-
-type SutPort<'a> = Switch<Fault<Link<'a>>>;
-type GeneratorPort<'a> = Switch<Link<'a>>;
-
-/// Joins every SUT core with every generator core; faults hit what the SUT sends.
-fn network<'a>(
-    layout: &Layout<'_>,
-    plan: &Plan,
-    arena: &'a mut Arena,
-    pools: &[usize],
-) -> (Vec<SutPort<'a>>, Vec<GeneratorPort<'a>>) {
-    let (suts, generators) = (plan.topology.suts(), plan.topology.generators());
-    let mut network = Network::new(arena, pools, DEPTH);
-    for sut in 0..suts {
-        for generator in 0..generators {
-            let (a, b) = (layout.sut_port(sut), layout.generator_port(generator));
-            network.connect(usize::from(a.0), usize::from(b.0));
-        }
-    }
-    let mut ports = network.into_ports().into_iter();
-    let faults = fault_plan(plan);
-    let (inward, outward) = (Arc::new(layout.towards_sut()), Arc::new(layout.towards_generators()));
-    let all_generators: Vec<PortId> = (0..generators).map(|i| layout.generator_port(i)).collect();
-    let all_suts: Vec<PortId> = (0..suts).map(|i| layout.sut_port(i)).collect();
-    let sut_ports = ports
-        .by_ref()
-        .take(suts as usize)
-        .zip(0..)
-        .map(|(link, index)| {
-            let faults = FaultPlan { seed: faults.seed.wrapping_add(index), ..faults.clone() };
-            Switch::new(Fault::new(link, &faults), outward.clone(), &all_generators)
-        })
-        .collect();
-    let generator_ports = ports.map(|link| Switch::new(link, inward.clone(), &all_suts)).collect();
-    (sut_ports, generator_ports)
-}
-
-fn fault_plan(plan: &Plan) -> FaultPlan {
-    use dataplane::port::fault::Rate;
-    let Some(faults) = plan.faults else { return FaultPlan::default() };
-    let rate = |share: Option<format::plan::OneIn>| {
-        share.and_then(|share| std::num::NonZeroU32::new(share.0)).map(Rate::OneIn)
-    };
-    FaultPlan {
-        seed: faults.seed,
-        drop: rate(faults.drop),
-        duplicate: rate(faults.duplicate),
-        delay: rate(faults.delay),
-        reorder: rate(faults.reorder),
-        corrupt: rate(faults.corrupt),
-        mistranslate: rate(faults.mistranslate),
-        misdeliver: rate(faults.misdeliver),
-        misroute: rate(faults.misroute),
-        only_flows: true,
-        ..FaultPlan::default()
-    }
 }

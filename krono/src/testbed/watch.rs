@@ -1,15 +1,19 @@
 //! Follows a run from outside, whatever the testbed: samples, phase boundaries, what each side has
 //! counted at them.
 
+use super::inject::Due;
 use super::monitor::{self, Reading};
-use super::{Observation, Outcome, PhaseOutcome, SutCore};
+use super::{Injected, Observation, Outcome, PhaseOutcome, SutCore};
 use crate::layout::Layout;
 use dataplane::clock::{Nanos, Tsc};
-use format::plan::Until;
+use dataplane::router;
+use dataplane::switch::PortId;
+use format::plan::{Target, Until};
 use format::sample::{Event, EventKind, Role, Sample};
 use kronogen::control::Field;
 use kronogen::run::Notice;
 use kronogen::trial::Record;
+use krononat::worker::Tally;
 
 /// Follows a run: samples, phase boundaries, the SUT's own figures.
 pub(super) struct Watch<'a> {
@@ -26,6 +30,9 @@ pub(super) struct Watch<'a> {
     sut: Vec<Vec<SutCore>>,
     last: Option<(Nanos, Vec<Reading>, Vec<kronogen::run::Sample>)>,
     events: Vec<Event>,
+    injected: Vec<Injected>,
+    /// Takeovers of each SUT core, as last read.
+    taken: Vec<u64>,
 }
 
 impl<'a> Watch<'a> {
@@ -47,6 +54,8 @@ impl<'a> Watch<'a> {
             sut: Vec::new(),
             last: None,
             events: Vec::new(),
+            injected: Vec::new(),
+            taken: Vec::new(),
         }
     }
 
@@ -73,6 +82,58 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Something was done to the SUT, at `now`.
+    pub(super) fn injected(&mut self, due: &Due, now: Nanos) {
+        let t_s = now.since(self.origin.unwrap_or(now)).as_secs_f64();
+        self.injected.push(Injected { phase: due.phase, at: now, t_s, what: due.what });
+        self.event(now, EventKind::Injected, due.what.to_string());
+    }
+
+    /// The router has noticed or done something.
+    pub(super) fn noticed(&mut self, event: &router::Event) {
+        let core = |port: PortId| {
+            let (server, core) = self.layout.sut_place(u32::from(port.0));
+            Target { server, core: Some(core) }
+        };
+        let core = core(event.port);
+        let (kind, what) = match event.what {
+            router::What::Up => (EventKind::Announced, format!("{core}")),
+            router::What::Down { withdrawn: true } => (EventKind::Withdrawn, format!("{core}")),
+            router::What::Down { withdrawn: false } => {
+                (EventKind::Detected, format!("{core} is silent"))
+            }
+            router::What::Steered { up: true } => (EventKind::Steered, format!("to {core}")),
+            router::What::Steered { up: false } => {
+                (EventKind::Steered, format!("away from {core}"))
+            }
+        };
+        self.event(event.at, kind, what);
+    }
+
+    /// What happened before the first phase is no part of the run.
+    fn event(&mut self, at: Nanos, kind: EventKind, what: String) {
+        if let Some(origin) = self.origin.filter(|&origin| at >= origin) {
+            self.events.push(Event { t_s: at.since(origin).as_secs_f64(), kind, what });
+        }
+    }
+
+    /// Shards taken over since the last look.
+    fn takeovers(&mut self, readings: &[Reading]) {
+        for (index, reading) in readings.iter().enumerate() {
+            let Tally { takeovers, taken_over_ns, .. } = reading.tally;
+            if self.taken.len() <= index {
+                self.taken.push(0);
+            }
+            // A server that was started again counts from 0.
+            let news = takeovers > self.taken[index];
+            self.taken[index] = takeovers;
+            if news {
+                let target = Target { server: reading.server, core: Some(reading.core) };
+                self.event(Nanos(taken_over_ns), EventKind::Takeover, format!("by {target}"));
+            }
+        }
+    }
+
     fn differences(&self, after: &[Reading]) -> Vec<SutCore> {
         let pairs = self.sut_before.iter().zip(after);
         pairs.map(|(before, after)| monitor::core(before, after, self.clock)).collect()
@@ -81,6 +142,7 @@ impl<'a> Watch<'a> {
     fn sample(&mut self, now: Nanos, rows: &[kronogen::run::Sample]) {
         let Some(origin) = self.origin else { return };
         let readings = (self.read)();
+        self.takeovers(&readings);
         let phase = self.layout.phase_of(self.phase).0;
         let mut samples = Vec::new();
         if let Some((then, sut_then, rows_then)) = &self.last {
@@ -107,6 +169,8 @@ impl<'a> Watch<'a> {
     /// core.
     pub(super) fn outcome(mut self, generated: Vec<Vec<Record>>) -> Outcome {
         let begun = generated.iter().map(Vec::len).max().unwrap_or(0);
+        self.takeovers(&(self.read)());
+        self.events.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
         if self.sut.len() < begun {
             let after = (self.read)();
             self.sut.push(self.differences(&after));
@@ -127,7 +191,7 @@ impl<'a> Watch<'a> {
             }
         });
         let phases = phases.collect();
-        Outcome { phases, events: self.events, ..Outcome::default() }
+        Outcome { phases, events: self.events, injected: self.injected, ..Outcome::default() }
     }
 }
 
