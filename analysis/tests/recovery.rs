@@ -236,6 +236,25 @@ fn the_cores_are_compared_before_and_after() {
 }
 
 #[test]
+fn a_core_is_judged_by_whole_intervals_near_the_event() {
+    let mut run = run();
+    let ramp = |(i, sample): (usize, Sample)| Sample {
+        // From 2.95 s before to 2.95 s after the event, a tenth of a second each.
+        t_s: KILLED_S - 2.95 + i as f64 / 10.0,
+        forwarded_pps: i as f64 * 1e6,
+        ..sample
+    };
+    run.samples = samples(0).into_iter().enumerate().map(ramp).collect();
+    let incident = &recovery::incidents(&run)[0];
+    let loads = recovery::balance(incident, &run.samples);
+    // Intervals that end 1.85 to 0.05 s before, and 0.15 to 1.95 s after: the outage is 14 ms.
+    assert_eq!((loads[0].before_mpps, loads[0].after_mpps), (Some(20.0), Some(40.0)));
+    run.samples.truncate(5);
+    let loads = recovery::balance(incident, &run.samples);
+    assert_eq!((loads[0].before_mpps, loads[0].after_mpps), (None, None));
+}
+
+#[test]
 fn of_several_events_the_worst_is_told_and_the_middle_one() {
     let mut run = run();
     let event = |t_s, kind, what: &str| Event { t_s, kind, what: what.to_owned() };

@@ -51,7 +51,7 @@ pub fn plot(incident: &Incident) -> Option<Plot> {
             Side {
                 // Room above the curves for the names of the events.
                 axis: axis::linear(highest * (1.02 + 0.07 * rows as f64), 6),
-                desc: "probes per second, by the instant they were planned for (thousands)",
+                desc: "thousand probes per second",
                 format: &|y| axis::tick(*y),
                 room: 60,
                 grid: true,
