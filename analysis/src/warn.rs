@@ -184,8 +184,8 @@ impl Doubt {
                 figure::significant(*outage_ms, 3)
             ),
             Doubt::Flap { count, first_s } => format!(
-                "BFD found a core silent {} with nothing injected before, first at {} s: a core was \
-                 kept from polling, or its packets were lost.",
+                "BFD found a core silent {} with nothing injected before, first at {} s: a core \
+                 was kept from polling, or its packets were lost.",
                 figure::plural(*count, "time"),
                 figure::significant(*first_s, 4)
             ),

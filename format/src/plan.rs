@@ -175,8 +175,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Longest time from a core's last packet to its detection as silent, in nanoseconds: interval x
-    /// multiplier (RFC 5880 section 6.8.4).
+    /// Longest time from a core's last packet to its detection as silent, in nanoseconds: interval
+    /// x multiplier (RFC 5880 section 6.8.4).
     pub fn detection_ns(&self) -> u64 {
         self.bfd_interval_ns * u64::from(self.bfd_multiplier)
     }

@@ -5,7 +5,7 @@ use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 8] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
     ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
@@ -13,6 +13,7 @@ const SHIPPED: [(&str, &str); 7] = [
     ("scenarios/syn-flood.toml", include_str!("../../scenarios/syn-flood.toml")),
     ("scenarios/capacity.toml", include_str!("../../scenarios/capacity.toml")),
     ("scenarios/capacity-ports.toml", include_str!("../../scenarios/capacity-ports.toml")),
+    ("scenarios/server-failure.toml", include_str!("../../scenarios/server-failure.toml")),
 ];
 
 fn plan(source: &str, file: &str, overrides: &[(&str, &str)]) -> Result<Plan, String> {

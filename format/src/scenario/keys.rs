@@ -64,9 +64,9 @@ pub struct TopologyKeys {
     pub generators: GeneratorKeys,
     /// The system under test.
     pub sut: SutTopologyKeys,
-    /// What a core does when it has nothing to do. With `busy` it asks again at once and needs a CPU
-    /// of its own. With `adaptive` it sleeps up to 100 us, so that more cores than CPUs can run;
-    /// then no rate can be `"max"`, and latency includes the sleep.
+    /// What a core does when it has nothing to do. With `busy` it asks again at once and needs a
+    /// CPU of its own. With `adaptive` it sleeps up to 100 us, so that more cores than CPUs can
+    /// run; then no rate can be `"max"`, and latency includes the sleep.
     pub polling: Polling,
 }
 

@@ -8,7 +8,8 @@ use crate::plan::{Attack, PhasePlan, Polling, Rate, Topology, Traffic, Until};
 
 /// Most phases.
 const PHASES_MAX: usize = 100;
-/// Coarsest look at the connections of a sample, in seconds: an outage shorter than that is not seen.
+/// Coarsest look at the connections of a sample, in seconds: an outage shorter than that is not
+/// seen.
 const RESOLUTION_S_MAX: f64 = 0.1;
 
 impl Check<'_> {

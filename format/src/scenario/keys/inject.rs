@@ -19,8 +19,8 @@ pub struct InjectKeys {
     /// A server that was killed or has left starts again, empty.
     #[serde(rename = "return", skip_serializing_if = "Option::is_none")]
     pub returns: Option<Target>,
-    /// A server that has not run so far starts: where this is the first that happens to a server, it
-    /// is absent at the start.
+    /// A server that has not run so far starts: where this is the first that happens to a server,
+    /// it is absent at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join: Option<Target>,
     /// The cores of a server, or one core, stop polling while the server lives.
