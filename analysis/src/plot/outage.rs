@@ -56,14 +56,14 @@ pub fn plot(events: &[Outages]) -> Option<Plot> {
             canvas,
             Side {
                 axis: x,
-                desc: "time without service (ms)",
+                desc: "time without service, at most (ms)",
                 format: &|x| axis::tick(*x),
                 room: 44,
                 grid: true,
             },
             Side {
                 axis: Axis { range: 0.0..1.05, ticks: vec![0.0, 0.25, 0.5, 0.75, 1.0] },
-                desc: "share of connections with at most that",
+                desc: "share of connections",
                 format: &|y| figure::percent(*y),
                 room: 70,
                 grid: true,
