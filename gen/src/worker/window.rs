@@ -80,6 +80,10 @@ impl Window {
     #[inline]
     pub(super) fn refused(&mut self, now: Nanos) {
         self.shut = now + PAUSE;
+        if self.is_deaf() {
+            // A far end that leaves its ring full stands still, and its silence means nothing.
+            (self.probing, self.heard, self.moved, self.unanswered) = (true, false, now, 0);
+        }
     }
 
     /// Whether `batch` more packets may be sent at `now`, when `sent` have been and `returned` of
@@ -192,6 +196,18 @@ mod tests {
         assert!(!opens(&mut window, 106, sent, sent) && opens(&mut window, 107, sent, sent));
         assert!(opens(&mut window, 108, sent + 960, sent));
         assert!(!opens(&mut window, 109, sent + 1024, sent));
+    }
+
+    #[test]
+    fn silence_is_not_believed_while_the_ring_is_full() {
+        let mut window = window(FILLING);
+        let sent = 1024;
+        assert_eq!((1..=16).filter(|probe| opens(&mut window, 6 * probe, sent, 0)).count(), 16);
+        assert!(opens(&mut window, 98, sent, 0));
+        window.refused(Nanos(98_000_000));
+        // Back to probes, and nothing more until what has come back is all there is.
+        assert!(!opens(&mut window, 103, sent, 0) && opens(&mut window, 104, sent, 0));
+        assert!(!opens(&mut window, 105, sent, 500) && opens(&mut window, 107, sent, 500));
     }
 
     #[test]
