@@ -2,6 +2,10 @@
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 
 /// Processors this process may use, in ascending order.
 pub fn allowed_cpus() -> Vec<usize> {
@@ -27,6 +31,22 @@ pub fn pin(cpu: usize) -> Result<(), PinError> {
     set.set(cpu)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
         .map_err(|source| PinError { cpu, allowed: allowed_cpus(), source })
+}
+
+/// Has the calling thread run before all that are not in real time (`SCHED_FIFO`, the lowest of its
+/// priorities); `false` where the system does not allow it. For workers that sleep when idle: one
+/// that does not would keep everything else off its processor.
+pub fn real_time() -> bool {
+    let fifo = RealtimeThreadSchedulePolicy::Fifo;
+    let priority = ThreadPriorityValue::try_from(1u8).map(ThreadPriority::Crossplatform);
+    priority.is_ok_and(|priority| {
+        set_thread_priority_and_policy(
+            thread_native_id(),
+            priority,
+            ThreadSchedulePolicy::Realtime(fifo),
+        )
+        .is_ok()
+    })
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32) -> Confi
         retry_ns: 100_000_000,
         attempts: 5,
         linger_ns: 100_000_000,
+        idle: dataplane::run::Idle::Spin,
         cores: vec![CoreConfig {
             core: CoreId(0),
             cpu: None,

@@ -14,6 +14,7 @@ use dataplane::clock::Nanos;
 use dataplane::frame::{CAPACITY, FCS, SHORTEST};
 use dataplane::identity::{Identity, Mac};
 use dataplane::port::dpdk::PortKind;
+use dataplane::run::Idle;
 use dataplane::worker::{CoreId, ServerId};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,9 @@ pub struct Config {
     /// Time for which a closed connection is still recognised, in ns.
     #[serde(default = "Config::linger_ns_default")]
     pub linger_ns: u64,
+    /// What cores do when there is nothing to do.
+    #[serde(default)]
+    pub idle: Idle,
     /// The cores, each a router of its own.
     pub cores: Vec<CoreConfig>,
     /// What happens, in this order; each phase is a trial with a ledger of its own.
@@ -377,6 +381,7 @@ pub(crate) mod tests {
             retry_ns: 100_000_000,
             attempts: 5,
             linger_ns: 100_000_000,
+            idle: dataplane::run::Idle::Spin,
             cores: vec![core()],
             phases: vec![
                 Phase {

@@ -14,7 +14,7 @@ use dataplane::frame::Arena;
 use dataplane::port::dpdk::DpdkError;
 use dataplane::port::link::{Link, Network, frames_per_lane};
 use dataplane::port::{Port, PortStats};
-use dataplane::run::{Load, Stop, run};
+use dataplane::run::{Load, Stop, run_idle};
 use dataplane::thread::{PinError, pin};
 use dataplane::worker::{CoreId, ServerId};
 use serde::{Deserialize, Serialize};
@@ -202,7 +202,7 @@ fn run_core<P: Port>(
         RunError::Memory { core: core.core, records, source }
     })?;
     ready.fetch_add(1, Ordering::Relaxed);
-    let load = run(&mut generator, clock, stop);
+    let load = run_idle(&mut generator, clock, stop, config.idle);
     Ok(Outcome {
         core: core.core,
         records: generator.records(),

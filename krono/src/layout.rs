@@ -8,9 +8,10 @@
 mod cluster;
 
 use dataplane::identity::{Identity, Mac};
+use dataplane::run::Idle;
 use dataplane::switch::{Fib, NextHop, NextHopId, PortId};
 use dataplane::worker::{CoreId, ServerId};
-use format::plan::{PhasePlan, Plan, Rate, SutKind, Until};
+use format::plan::{PhasePlan, Plan, Polling, Rate, SutKind, Until};
 use format::scenario::Demand;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -146,8 +147,18 @@ impl<'a> Layout<'a> {
             retry_ns: 100_000_000,
             attempts: 5,
             linger_ns: 100_000_000,
+            // Who measures does not sleep: what it does late would be its own.
+            idle: Idle::Spin,
             cores: (first..first + cores).map(|index| self.generator_core(index)).collect(),
             phases: self.order().map(|(phase, _)| self.phase(phase)).collect(),
+        }
+    }
+
+    /// What cores do when there is nothing to do.
+    pub fn idle(&self) -> Idle {
+        match self.plan.topology.polling {
+            Polling::Busy => Idle::Spin,
+            Polling::Adaptive => Idle::Sleep,
         }
     }
 

@@ -49,11 +49,12 @@ pub struct Context<'a> {
     pub samples: &'a [Sample],
 }
 
-/// The phase whose trials are the result: the last that sends data, else the last that ends by
-/// time, else the last. `None` of a plan without phases.
+/// The phase whose trials are the result: the last to which something is done, else the last that
+/// sends data, else the last that ends by time, else the last. `None` of a plan without phases.
 pub fn measured_phase(plan: &Plan) -> Option<&PhasePlan> {
     let last = |wanted: fn(&PhasePlan) -> bool| plan.phases.iter().rev().find(|p| wanted(p));
-    last(|phase| phase.rate != Rate::None)
+    last(|phase| phase.injection.is_some())
+        .or_else(|| last(|phase| phase.rate != Rate::None))
         .or_else(|| last(|phase| matches!(phase.until, Until::For(_))))
         .or(plan.phases.last())
 }
@@ -90,7 +91,8 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
     summary.throughput.bound = bound;
     summary.throughput.at_least = bound != Some(format::summary::Bound::Sut);
     summary.warnings = certificate::warnings(plan, outcome, &load, &trials);
-    summary.invalid_reasons = certificate::invalid_reasons(&summary, &load, &trials);
+    let missed = recovery::missed(plan, outcome);
+    summary.invalid_reasons = certificate::invalid_reasons(&summary, &load, &trials, missed);
     summary.valid = summary.invalid_reasons.is_empty();
     summary.pass = summary.judge(&plan.pass);
     let doubts = analysis::warn::warnings(&summary, samples);

@@ -72,8 +72,10 @@ struct Half {
     addresses: u32,
     member: Member,
     link: Link,
-    /// The message that asked, in doubt: what the other core says is an answer once it has heard it.
+    /// The message that asked, in doubt, or that said that the server leaves: what the other core says
+    /// is an answer once it has heard it.
     asked: u64,
+    answered: bool,
     served: bool,
 }
 
@@ -101,6 +103,7 @@ pub struct Cluster {
     announced: bool,
     /// The router sees this core, or there is none.
     seen: bool,
+    was_seen: bool,
     course: Course,
     /// A shard that is not served here may be, from its first packet on.
     watchful: bool,
@@ -140,6 +143,7 @@ impl Cluster {
                 member: Member::new(it.duty == Duty::Master, patience, Nanos(0)),
                 link: Link::new(random.next_u64() | 1, slots),
                 asked: 0,
+                answered: false,
                 served: false,
             }
         };
@@ -157,6 +161,7 @@ impl Cluster {
             key: settings.key.0,
             router: settings.router,
             seen: session.is_none(),
+            was_seen: false,
             session,
             halves,
             beat,
@@ -194,8 +199,12 @@ impl Cluster {
     pub fn leave(&mut self, now: Nanos) {
         if self.course == Course::Serving {
             self.course = Course::Leaving(now);
-            self.halves.iter_mut().for_each(|half| half.member.leave());
-            self.dirty = true;
+            for half in &mut self.halves {
+                half.member.leave();
+                half.asked = half.link.next_counter();
+                (half.answered, self.dirty) = (half.member.role() != Role::Master, true);
+                half.link.owe();
+            }
         }
     }
 
@@ -241,7 +250,7 @@ impl Cluster {
             self.halves.iter_mut().for_each(|half| half.member.start(now));
         } else if now.since(self.stepped) > self.lease && self.session.is_some() {
             self.counts.slept += 1;
-            self.doubt(now);
+            self.doubt(self.stepped, now);
             self.apply(pipeline, now);
         }
         if now.since(self.stepped) > SLEPT {
@@ -250,9 +259,9 @@ impl Cluster {
         self.stepped = now;
     }
 
-    fn doubt(&mut self, now: Nanos) {
+    fn doubt(&mut self, then: Nanos, now: Nanos) {
         for half in &mut self.halves {
-            if half.member.doubt(now) {
+            if half.member.doubt(then, now) {
                 half.asked = half.link.next_counter();
                 self.dirty = true;
             }
@@ -286,6 +295,7 @@ impl Cluster {
             wants: head.flags & WANTS != 0,
             answers: head.heard >= half.asked,
         };
+        half.answered |= heard.answers;
         if half.member.hear(heard, now) {
             half.link.restart(self.random.next_u64() | 1);
             return;
@@ -322,8 +332,22 @@ impl Cluster {
         if self.seen != seen && !matches!(self.course, Course::Withdrawn(_)) {
             self.seen = seen;
             // Down: nothing is served. Up again: not before it is known that nobody else does.
-            self.doubt(now);
+            if self.was_seen {
+                self.doubt(now, now);
+            }
+            self.was_seen = true;
+            if !seen && !self.halves.iter().all(|half| half.member.is_ready(now)) {
+                self.withdraw();
+            }
         }
+    }
+
+    /// Lets the session not come up again before what is this core's duty can be served.
+    fn withdraw(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.set_admin_down(watch::Diagnostic::AdminDown);
+        }
+        (self.announced, self.seen) = (false, false);
     }
 
     /// A packet of a shard that is not served here has come all the same.
@@ -348,7 +372,9 @@ impl Cluster {
                 half.served = served;
             }
             pipeline.open_for(part, half.member.opens());
-            self.watchful |= !served && self.seen && half.member.may_take(now);
+            // One that returns is to serve from the very packet on that the network sends it.
+            let awaited = half.member.wants() || half.member.may_take(now);
+            self.watchful |= !served && self.seen && awaited;
         }
     }
 
@@ -384,8 +410,10 @@ impl Cluster {
     #[inline(never)]
     fn look<P: Port>(&mut self, port: &mut P, pipeline: &mut Pipeline, now: Nanos) -> u32 {
         (self.looked, self.dirty) = (now, false);
+        // Before its first session a core waits for others as well, or it would never have one.
+        let hears = self.seen || !self.was_seen;
         for half in &mut self.halves {
-            half.advance(pipeline.connections(), now);
+            half.advance(pipeline.connections(), hears, now);
         }
         // What came while it slept is read before anybody is missed.
         self.settling = self.settling.saturating_sub(1);
@@ -404,19 +432,19 @@ impl Cluster {
         match self.course {
             Course::Serving if self.announced => {
                 if self.halves.iter().any(|half| half.member.must_withdraw()) {
-                    self.announced = false;
-                    session.set_admin_down(watch::Diagnostic::AdminDown);
-                    self.seen = false;
+                    self.withdraw();
                 }
             }
             Course::Serving => {
-                if self.halves.iter().all(|half| half.member.is_ready()) {
+                if self.halves.iter().all(|half| half.member.is_ready(now)) {
                     self.announced = true;
                     session.set_admin_up();
                 }
             }
             Course::Leaving(since) => {
-                let told = self.halves.iter().all(|half| half.link.backlog() == 0);
+                // Withdrawn is what the other core knows of and has all of.
+                let told = |half: &Half| half.answered && half.link.backlog() == 0;
+                let told = self.halves.iter().all(told);
                 if told || now.since(since) > LEAVE_WITHIN {
                     self.course = Course::Withdrawn(now);
                     session.set_admin_down(watch::Diagnostic::AdminDown);
@@ -466,9 +494,11 @@ impl Cluster {
 
 impl Half {
     /// Time passes: the walk goes on, the member's patience runs out.
-    fn advance(&mut self, connections: &Connections, now: Nanos) {
+    fn advance(&mut self, connections: &Connections, hears: bool, now: Nanos) {
         let before = self.member.role();
-        self.member.tick(now);
+        if hears {
+            self.member.tick(now);
+        }
         match self.member.role() {
             Role::Master => {
                 if before == Role::Joining {

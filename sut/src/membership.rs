@@ -76,6 +76,7 @@ pub struct Member {
     leaving: bool,
     yields: bool,
     heard: Option<(Heard, Nanos)>,
+    started: Nanos,
     /// Since when it is what it is.
     since: Nanos,
     draining: Option<Nanos>,
@@ -99,6 +100,7 @@ impl Member {
             leaving: false,
             yields: false,
             heard: None,
+            started: now,
             since: now,
             draining: None,
             patience,
@@ -110,7 +112,7 @@ impl Member {
 
     /// Counts its patience from `now` on.
     pub fn start(&mut self, now: Nanos) {
-        self.since = now;
+        (self.started, self.since) = (now, now);
     }
 
     /// What it is.
@@ -145,13 +147,15 @@ impl Member {
 
     /// Whether the network may send the shard's packets here for good: it is served here, or will be
     /// from the first packet on.
-    pub fn is_ready(&self) -> bool {
+    pub fn is_ready(&self, now: Nanos) -> bool {
         match self.role {
             Role::Master => true,
             // A slave by duty has nothing to announce, and is there for when it must.
             Role::Joining | Role::Standby | Role::Doubt if !self.preferred => true,
             Role::Standby => self.other_is_off(),
-            Role::Joining | Role::Doubt => false,
+            // It may have nobody to ask, and asks again once the network sees it.
+            Role::Doubt => self.silence(now) > self.patience.alone,
+            Role::Joining => false,
         }
     }
 
@@ -166,7 +170,10 @@ impl Member {
     }
 
     fn silence(&self, now: Nanos) -> Nanos {
-        now.since(self.heard.map_or(self.since, |(_, at)| at.max(self.since)))
+        let heard = self.heard.map_or(self.started, |(_, at)| at);
+        // One in doubt has just asked.
+        let asked = if self.role == Role::Doubt { self.since } else { self.started };
+        now.since(heard.max(asked))
     }
 
     /// Whether packets of the shard that arrive here may be served from now on.
@@ -184,12 +191,12 @@ impl Member {
     pub fn take(&mut self, now: Nanos) {
         let newest = self.heard.map_or(0, |(it, _)| it.epoch);
         self.epoch = self.epoch.max(newest) + 1;
-        self.become_(Role::Master, now);
+        self.turn_into(Role::Master, now);
         (self.yields, self.draining, self.whole) = (false, None, true);
         (self.taken_at, self.takeovers) = (now, self.takeovers + 1);
     }
 
-    fn become_(&mut self, role: Role, now: Nanos) {
+    fn turn_into(&mut self, role: Role, now: Nanos) {
         (self.role, self.since) = (role, now);
     }
 
@@ -197,8 +204,8 @@ impl Member {
     pub fn set_whole(&mut self, whole: bool, now: Nanos) {
         self.whole = whole;
         match self.role {
-            Role::Joining if whole => self.become_(Role::Standby, now),
-            Role::Standby if !whole => self.become_(Role::Joining, now),
+            Role::Joining if whole => self.turn_into(Role::Standby, now),
+            Role::Standby if !whole => self.turn_into(Role::Joining, now),
             _ => {}
         }
     }
@@ -209,14 +216,18 @@ impl Member {
         self.yields = self.role == Role::Master;
     }
 
-    /// It was cut off or asleep: a master must ask before it goes on. `true` if there is something
-    /// to ask.
-    pub fn doubt(&mut self, now: Nanos) -> bool {
-        let doubts = self.role == Role::Master;
-        if doubts {
-            self.become_(Role::Doubt, now);
-        }
+    /// It was cut off or asleep since `then`: a master must ask before it goes on, unless the other core
+    /// had been gone for long when that began. `true` if there is something to ask.
+    pub fn doubt(&mut self, then: Nanos, now: Nanos) -> bool {
         self.draining = None;
+        let doubts = match self.role {
+            Role::Master => self.silence(then) <= self.patience.alone,
+            Role::Doubt => true,
+            Role::Joining | Role::Standby => false,
+        };
+        if doubts {
+            self.turn_into(Role::Doubt, now);
+        }
         doubts
     }
 
@@ -237,7 +248,7 @@ impl Member {
         match self.role {
             _ if self.leaving => {}
             Role::Doubt if it.answers && it.role != Role::Master => {
-                self.become_(Role::Master, now);
+                self.turn_into(Role::Master, now);
             }
             // Both begin: nothing is lost that anybody has.
             Role::Joining if it.role == Role::Joining && self.preferred => self.take(now),
@@ -260,12 +271,13 @@ impl Member {
             let role = if handed_over { Role::Standby } else { Role::Joining };
             self.draining = handed_over.then(|| now + self.patience.drain);
             self.whole = handed_over;
-            self.become_(role, now);
+            self.turn_into(role, now);
         }
         served && !handed_over
     }
 
-    /// Time passes.
+    /// Time passes, on a core that the network sees: one that is cut off hears nobody, and learns
+    /// nothing from it.
     pub fn tick(&mut self, now: Nanos) {
         if self.silence(now) <= self.patience.alone {
             return;
@@ -273,7 +285,7 @@ impl Member {
         match self.role {
             Role::Joining if self.preferred && !self.leaving => self.take(now),
             // Nobody is there who could have taken over.
-            Role::Doubt => self.become_(Role::Master, now),
+            Role::Doubt => self.turn_into(Role::Master, now),
             _ => {}
         }
     }
@@ -326,7 +338,7 @@ mod tests {
     #[test]
     fn two_that_begin_agree_on_the_one_whose_duty_it_is() {
         let (a, b) = pair();
-        assert!(a.serves(at(4)) && a.is_ready() && !b.serves(at(4)));
+        assert!(a.serves(at(4)) && a.is_ready(at(4)) && !b.serves(at(4)));
     }
 
     #[test]
@@ -344,25 +356,50 @@ mod tests {
         let (mut a, mut b) = pair();
         b.take(at(20));
         assert_eq!((b.role, b.epoch), (Role::Master, 2));
-        assert!(a.doubt(at(21)) && !a.serves(at(21)));
+        assert!(a.doubt(at(21), at(21)) && !a.serves(at(21)));
         let stale = a.hear(says(&b), at(22));
         assert!(stale, "what it holds is out of date");
         assert_eq!((a.role, a.epoch, a.demotions), (Role::Joining, 2, 1));
-        assert!(!a.is_ready() && !a.may_take(at(23)));
+        assert!(!a.is_ready(at(23)) && !a.may_take(at(23)));
     }
 
     #[test]
     fn doubt_ends_with_an_answer_or_with_nobody_there() {
         let (mut a, b) = pair();
-        a.doubt(at(10));
+        a.doubt(at(10), at(10));
         a.hear(Heard { answers: false, ..says(&b) }, at(11));
         assert_eq!(a.role, Role::Doubt, "that was said before it was asked");
         a.hear(says(&b), at(12));
         assert_eq!((a.role, a.epoch), (Role::Master, 1));
-        a.doubt(at(20));
+        a.doubt(at(20), at(20));
         a.tick(at(119));
         assert_eq!(a.role, Role::Doubt);
         a.tick(at(121));
+        assert_eq!(a.role, Role::Master);
+    }
+
+    #[test]
+    fn one_whose_other_has_long_been_gone_does_not_ask_it() {
+        let (mut a, _) = pair();
+        assert!(!a.doubt(at(200), at(200)), "3 was its last word");
+        assert_eq!(a.role, Role::Master);
+        assert!(a.doubt(at(100), at(5_000)), "it had not been gone when this one fell asleep");
+    }
+
+    #[test]
+    fn one_that_has_never_heard_another_does_not_ask_it() {
+        let mut a = Member::new(true, PATIENCE, at(0));
+        a.tick(at(101));
+        assert!(!a.doubt(at(102), at(102)) && a.serves(at(102)));
+    }
+
+    #[test]
+    fn one_that_is_cut_off_again_asks_again() {
+        let (mut a, _) = pair();
+        assert!(a.doubt(at(10), at(10)) && a.doubt(at(500), at(500)));
+        a.tick(at(590));
+        assert_eq!(a.role, Role::Doubt);
+        a.tick(at(601));
         assert_eq!(a.role, Role::Master);
     }
 
@@ -373,11 +410,11 @@ mod tests {
         let mut a = Member::new(true, PATIENCE, at(30));
         talk(&mut a, &mut b, 31);
         assert_eq!((a.role, b.role), (Role::Joining, Role::Master));
-        assert!(!a.is_ready());
+        assert!(!a.is_ready(at(31)));
         a.set_whole(true, at(40));
         talk(&mut a, &mut b, 41);
         talk(&mut a, &mut b, 42);
-        assert!(b.yields && b.serves(at(42)) && a.is_ready(), "{b:?}");
+        assert!(b.yields && b.serves(at(42)) && a.is_ready(at(43)), "{b:?}");
         assert!(a.may_take(at(43)));
         a.take(at(43));
         assert_eq!((a.role, a.epoch), (Role::Master, 3));

@@ -167,6 +167,11 @@ impl Link {
         self.counter + 1
     }
 
+    /// There is something to say, entries or not.
+    pub fn owe(&mut self) {
+        self.owes = true;
+    }
+
     /// Enters a change.
     pub fn note(&mut self, place: Place, now: Nanos) {
         if !self.verified {

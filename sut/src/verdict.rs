@@ -78,7 +78,8 @@ pub enum Refusal {
     /// Time to live or hop limit used up, and the core has sent as many ICMP errors as it may
     /// (RFC 1812 §4.3.2.8; RFC 4443 §2.4f).
     ErrorLimit,
-    /// A new connection of a shard that this core no longer serves, or does not serve yet.
+    /// Of a shard that this core holds and does not serve; of one that it has just handed over, a
+    /// new connection.
     NotMaster,
 }
 

@@ -65,6 +65,7 @@ pub(crate) fn config(connections: u32, phases: Vec<Phase>) -> Config {
         retry_ns: 5_000_000,
         attempts: 5,
         linger_ns: 1_000_000,
+        idle: dataplane::run::Idle::Spin,
         cores: vec![core(0, connections)],
         phases,
     }

@@ -15,7 +15,7 @@
 use super::seconds;
 use crate::testbed::{Outcome, PhaseOutcome, SutCore};
 use analysis::figure;
-use format::plan::{Plan, Rate, SutKind, Topology};
+use format::plan::{Plan, Rate, SutKind, Testbed, Topology};
 use format::summary::{Bound, Certificate, Summary, Warning};
 use kronogen::attack::AttackLedger;
 use kronogen::ledger::Ledger;
@@ -166,6 +166,21 @@ pub(super) fn warnings(
         let why = "the SUT is itself the forwarder that headroom is measured with.";
         warnings.push(Warning::unavailable("certificate.headroom", why));
     }
+    if plan.testbed == Testbed::Sim {
+        for field in ["sut.cores.busy_share", "sut.cores.cycles_per_packet", "certificate.headroom"]
+        {
+            let why = "virtual time says when something happens, not what it costs.";
+            warnings.push(Warning::unavailable(field, why));
+        }
+    }
+    if !outcome.injected.is_empty() {
+        let why = "no packet says by which core it came; see takeover and back_at_rate.";
+        warnings.push(Warning::unavailable("recovery_ms.first_rerouted", why));
+        let expected = ["recovery_ms.detected", "recovery_ms.takeover", "recovery_ms.back_at_rate"];
+        let why = "for at least one event: nobody had to notice it or take over, or there was no \
+                   sample to see the rate of.";
+        warnings.extend(expected.map(|field| Warning::unavailable(field, why)));
+    }
     let mut all = Ledger::default();
     let mut failed = 0;
     for record in outcome.phases.iter().flat_map(|phase| &phase.generators) {
@@ -224,6 +239,7 @@ pub(super) fn invalid_reasons(
     summary: &Summary,
     load: &Load,
     trials: &[&PhaseOutcome],
+    missed: Option<(usize, f64)>,
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     let complete = |trial: &&&PhaseOutcome| trial.generators.iter().all(|it| !it.interrupted);
@@ -235,6 +251,12 @@ pub(super) fn invalid_reasons(
             "planned = on time + late + lost + unsent does not hold: a bug of the generator"
                 .to_owned(),
         );
+    }
+    if let Some((count, first_s)) = missed {
+        reasons.push(format!(
+            "the router missed {count} cores to which nothing had been done, the first at \
+             {first_s:.3} s: they got no processor in time, and neither would what is measured"
+        ));
     }
     if !matches!(load.rate, Rate::Pps(_)) {
         return reasons;

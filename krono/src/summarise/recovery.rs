@@ -10,6 +10,7 @@ use format::sample::{ConnectionRow, Event, EventKind, Protocol, Verdict, Window}
 use format::summary::{Connections, Recovery};
 use kronogen::recovery::{blocked_ns, outage_quantiles};
 use kronogen::verdict::{self, Outage, Timeline, Verdicts};
+use std::collections::HashSet;
 
 /// Windows of 1 ms in a row that must be back at the rate before: what one burst makes of a gap is no
 /// recovery.
@@ -97,27 +98,57 @@ fn timeline(phase: &PhaseOutcome) -> Option<Timeline> {
     Some(sum)
 }
 
-/// Puts the verdicts of all connections judged into `connections`: of the sample, and of the whole
-/// population where it was validated.
+/// Puts the verdicts of all connections judged into `connections`. Where the whole population was
+/// validated after the events, each connection counts once: by its name as validation left it, and
+/// as recovered if its probes had gone missing before.
 pub(super) fn judge(outcome: &Outcome, connections: &mut Connections) {
-    let mut verdicts = Verdicts::default();
-    let records = outcome.phases.iter().flat_map(|phase| &phase.generators);
-    records.for_each(|record| verdicts.add(&record.verdicts));
-    if outcome.injected.is_empty() || verdicts.is_empty() {
+    let sum = |sampled: bool| {
+        let mut verdicts = Verdicts::default();
+        let records = outcome.phases.iter().flat_map(|phase| &phase.generators);
+        let of = records.filter(|record| record.resolution_ns.is_some() == sampled);
+        of.for_each(|record| verdicts.add(&record.verdicts));
+        verdicts
+    };
+    let (sample, all) = (sum(true), sum(false));
+    if outcome.injected.is_empty() || sample.is_empty() && all.is_empty() {
         return;
     }
-    connections.kept = Some(verdicts.kept);
-    connections.recovered = Some(verdicts.recovered);
-    connections.remapped = Some(verdicts.remapped);
-    connections.reset = Some(verdicts.reset);
-    connections.lost = Some(verdicts.lost);
+    let judged = match all.is_empty() {
+        true => sample,
+        false => Verdicts { kept: all.kept.saturating_sub(sample.recovered), ..all },
+    };
+    connections.kept = Some(judged.kept);
+    connections.recovered = Some(sample.recovered);
+    connections.remapped = Some(judged.remapped);
+    connections.reset = Some(judged.reset);
+    connections.lost = Some(judged.lost);
+}
+
+/// Cores that the router missed though nothing had been done to anybody: how many, and when the
+/// first, in seconds.
+pub(super) fn missed(plan: &Plan, outcome: &Outcome) -> Option<(usize, f64)> {
+    let detection_s = plan.network.detection_ns() as f64 / 1e9;
+    let done = |at: f64| {
+        outcome.injected.iter().any(|it| (it.t_s..=it.t_s + 2.0 * detection_s).contains(&at))
+    };
+    if outcome.injected.is_empty() {
+        return None;
+    }
+    let missed = outcome.events.iter().filter(|event| event.kind == EventKind::Detected);
+    let missed: Vec<f64> = missed.map(|event| event.t_s).filter(|&at| !done(at)).collect();
+    missed.iter().copied().reduce(f64::min).map(|first| (missed.len(), first))
 }
 
 /// Rows of `connections.csv`: every connection that was not kept.
 pub fn connection_rows(outcome: &Outcome) -> Vec<ConnectionRow> {
     let mut rows = Vec::new();
+    let mut named = HashSet::new();
     for (phase, record) in records(outcome) {
         for outage in &record.outages {
+            // What the sample says comes first, and says for how long.
+            if !named.insert((outage.subscriber, outage.protocol)) {
+                continue;
+            }
             rows.push(ConnectionRow {
                 t_s: phase + outage.start_ns as f64 / 1e9,
                 shard: u32::from(outage.shard),

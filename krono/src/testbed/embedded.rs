@@ -17,7 +17,7 @@ use dataplane::frame::Arena;
 use dataplane::router::Event;
 use dataplane::run::{Idle, Stop, run_idle};
 use dataplane::thread::{allowed_cpus, pin};
-use format::plan::{Plan, Polling};
+use format::plan::Plan;
 use kronogen::run::Notice;
 use krononat::server::entropy;
 use krononat::worker::Counters;
@@ -69,8 +69,8 @@ fn measure(
 ) -> anyhow::Result<Outcome> {
     let layout = Layout::new(plan);
     let suts = plan.topology.suts();
-    let shared = plan.topology.polling == Polling::Adaptive;
-    let idle = if shared { Idle::Sleep } else { Idle::Spin };
+    let idle = layout.idle();
+    let shared = idle == Idle::Sleep;
     // Workers that sleep may run wherever there is room.
     let mut cpus = allowed_cpus().into_iter().filter(|_| !shared);
     let mut config = layout.all_generators();

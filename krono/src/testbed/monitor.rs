@@ -15,22 +15,27 @@ pub(super) struct Reading {
     pub tally: Tally,
 }
 
+/// What a counter has grown by: one of a server that was started again has begun at 0.
+fn grown(before: u64, after: u64) -> u64 {
+    after.checked_sub(before).unwrap_or(after)
+}
+
 /// What a core did between two readings.
 pub(super) fn core(before: &Reading, after: &Reading, clock: &Tsc) -> SutCore {
     let (a, b) = (&before.tally, &after.tally);
-    let forwarded = b.forwarded - a.forwarded;
-    let busy_ns = b.busy_ns - a.busy_ns;
+    let forwarded = grown(a.forwarded, b.forwarded);
+    let busy_ns = grown(a.busy_ns, b.busy_ns);
     let cycles = clock.cycles(dataplane::clock::Nanos(busy_ns));
     SutCore {
         server: after.server,
         core: after.core,
-        received: b.received - a.received,
+        received: grown(a.received, b.received),
         forwarded,
-        refused: b.refused - a.refused,
+        refused: grown(a.refused, b.refused),
         busy_ns,
-        idle_ns: b.idle_ns - a.idle_ns,
-        busy_steps: b.busy_steps - a.busy_steps,
-        cycles_per_packet: (forwarded > 0).then(|| cycles / forwarded as f64),
+        idle_ns: grown(a.idle_ns, b.idle_ns),
+        busy_steps: grown(a.busy_steps, b.busy_steps),
+        cycles_per_packet: (forwarded > 0 && busy_ns > 0).then(|| cycles / forwarded as f64),
         connections: b.connections,
         bytes: b.bytes,
         drops: drops(a, b),
@@ -39,7 +44,9 @@ pub(super) fn core(before: &Reading, after: &Reading, clock: &Tsc) -> SutCore {
 
 fn drops(before: &Tally, after: &Tally) -> BTreeMap<String, u64> {
     Drop::all()
-        .map(|reason| (reason, after.dropped[reason.index()] - before.dropped[reason.index()]))
+        .map(|reason| {
+            (reason, grown(before.dropped[reason.index()], after.dropped[reason.index()]))
+        })
         .filter(|&(_, count)| count > 0)
         .map(|(reason, count)| (reason.name().to_owned(), count))
         .collect()
@@ -65,7 +72,7 @@ pub(super) fn sample(
     phase: &str,
 ) -> Sample {
     let (a, b) = (&before.tally, &after.tally);
-    let (busy, idle) = ((b.busy_ns - a.busy_ns) as f64, (b.idle_ns - a.idle_ns) as f64);
+    let (busy, idle) = ((grown(a.busy_ns, b.busy_ns)) as f64, (grown(a.idle_ns, b.idle_ns)) as f64);
     let dropped = |tally: &Tally| tally.dropped.iter().sum::<u64>();
     Sample {
         t_s,
@@ -73,13 +80,13 @@ pub(super) fn sample(
         role: Role::Sut,
         server: after.server,
         core: after.core,
-        offered_pps: (b.received - a.received) as f64 / seconds,
-        forwarded_pps: (b.forwarded - a.forwarded) as f64 / seconds,
+        offered_pps: (grown(a.received, b.received)) as f64 / seconds,
+        forwarded_pps: (grown(a.forwarded, b.forwarded)) as f64 / seconds,
         lost: None,
         busy_share: (busy + idle > 0.0).then(|| busy / (busy + idle)),
         connections: Some(b.connections),
         latency_p50_us: None,
         latency_p99_us: None,
-        drops: Some(dropped(b) - dropped(a)),
+        drops: Some(grown(dropped(a), dropped(b))),
     }
 }

@@ -56,9 +56,11 @@ impl Pipeline {
             let answered = local::answer_echo(frame, datagram, &self.identity);
             return answered.then_some(Verdict::Answered).ok_or(Refusal::Local.into());
         }
-        let outbound = self.shard.is_subscriber(u32::from(datagram.source));
-        if !outbound && self.shard.external_index(u32::from(datagram.destination)).is_none() {
-            return Err(Refusal::Foreign.into());
+        let (source, destination) = (u32::from(datagram.source), u32::from(datagram.destination));
+        let outbound = self.shard.is_subscriber(source);
+        if !outbound && self.shard.external_index(destination).is_none() {
+            let ours = self.shard.unserved(source, destination).is_some();
+            return Err(if ours { Refusal::NotMaster } else { Refusal::Foreign }.into());
         }
         if datagram.ttl <= 1 {
             return Err(Refusal::Ttl.into());

@@ -165,3 +165,22 @@ fn one_that_cannot_be_reached_serves_nothing() {
         });
     }
 }
+
+#[test]
+fn one_alone_serves_both_shards_from_the_first_packet_on() {
+    with_cluster(2, |rig| {
+        rig.kill(0);
+        rig.pass(START_MS);
+        for shard in 0..2 {
+            for port in 0..20 {
+                let it = open(rig, shard, port as u8, 7000 + port).expect("a connection");
+                assert!(works(rig, it));
+            }
+        }
+        rig.start(0);
+        rig.pass(START_MS);
+        let it = open(rig, 0, 99, 7000).expect("a connection of the one that joined");
+        assert!(works(rig, it));
+        assert_eq!((role(rig, 0, 0), role(rig, 1, 0)), (Role::Master, Role::Standby));
+    });
+}

@@ -1,0 +1,79 @@
+//! Every scenario in which servers fail, leave or come, in virtual time: same seed, same run.
+
+use format::summary::Summary;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs a shipped scenario on the simulator; what it says.
+fn simulated(scenario: &str, changes: &[&str]) -> (Option<i32>, Summary) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("run");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_krono"));
+    command.arg("run").arg(root.join("scenarios").join(scenario));
+    command.args(["--testbed", "sim", "--format", "json", "--no-live", "--out"]).arg(&out);
+    for change in changes {
+        command.args(["--set", change]);
+    }
+    let output = command.output().expect("krono runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let summary = serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{scenario}: {error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    });
+    (output.status.code(), summary)
+}
+
+/// What a silent failure may cost: three BFD intervals of 3.3 ms, and the 2 ms between two probes of
+/// one direction of a connection.
+const SILENT_MS: f64 = 9.9 + 2.0;
+
+#[test]
+fn a_server_that_dies_is_missed_for_three_intervals() {
+    let (code, summary) = simulated("server-failure.toml", &[]);
+    let recovery = &summary.recovery_ms[0];
+    assert_eq!(code, Some(0), "{recovery:?}");
+    assert!(recovery.max.is_some_and(|ms| ms > 4.0 && ms <= SILENT_MS), "{recovery:?}");
+    assert!(recovery.detected < recovery.takeover, "{recovery:?}");
+    let connections = &summary.connections;
+    assert_eq!((connections.lost, connections.remapped), (Some(0), Some(0)));
+    assert_eq!(connections.recovered, Some(32), "half of the sample");
+    assert_eq!(recovery.collateral_lost, Some(0));
+}
+
+#[test]
+fn without_copies_the_same_failure_is_noticed_for_good() {
+    let changes = ["sut.replicate=false"];
+    let (code, summary) = simulated("server-failure.toml", &changes);
+    assert_eq!(code, Some(1), "{:?}", summary.recovery_ms);
+    assert!(summary.connections.lost.is_some_and(|lost| lost > 9_000), "{:?}", summary.connections);
+}
+
+#[test]
+fn departures_arrivals_and_upgrades_go_unnoticed() {
+    for (scenario, events) in
+        [("server-leave.toml", 1), ("server-join.toml", 1), ("rolling-upgrade.toml", 3)]
+    {
+        let (code, summary) = simulated(scenario, &[]);
+        assert_eq!(code, Some(0), "{scenario}: {:?} {:?}", summary.recovery_ms, summary.ledger);
+        assert_eq!(summary.recovery_ms.len(), events);
+        assert_eq!((summary.ledger.lost, summary.connections.kept), (0, Some(20_000)));
+    }
+}
+
+#[test]
+fn whoever_comes_back_is_filled_first_and_serves_then() {
+    for scenario in ["server-return.toml", "core-hang.toml", "partition.toml"] {
+        let (code, summary) = simulated(scenario, &[]);
+        let [fault, remedy] = &summary.recovery_ms[..] else { panic!("{scenario}: two events") };
+        assert_eq!(code, Some(0), "{scenario}: {fault:?} {remedy:?}");
+        assert!(fault.max.is_some_and(|ms| ms <= SILENT_MS + 1.0), "{scenario}: {fault:?}");
+        assert_eq!(remedy.max, Some(0.0), "{scenario}: {remedy:?}");
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run() {
+    let one = simulated("server-failure.toml", &["seed=7"]).1;
+    let two = simulated("server-failure.toml", &["seed=7"]).1;
+    assert_eq!((one.ledger, one.recovery_ms), (two.ledger, two.recovery_ms));
+}
