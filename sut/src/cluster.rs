@@ -203,7 +203,7 @@ impl Cluster {
                 half.member.leave();
                 half.asked = half.link.next_counter();
                 (half.answered, self.dirty) = (half.member.role() != Role::Master, true);
-                half.link.owe();
+                half.link.has_news();
             }
         }
     }
@@ -262,6 +262,7 @@ impl Cluster {
     fn doubt(&mut self, then: Nanos, now: Nanos) {
         for half in &mut self.halves {
             if half.member.doubt(then, now) {
+                half.link.has_news();
                 half.asked = half.link.next_counter();
                 self.dirty = true;
             }
@@ -357,6 +358,7 @@ impl Cluster {
         if self.seen && half.member.may_take(now) {
             half.member.take(now);
             half.link.begin();
+            self.dirty = true;
             self.apply(pipeline, now);
         }
     }

@@ -82,6 +82,8 @@ pub struct Link {
     whole_at: u64,
     /// Something was received that asks for an answer.
     owes: bool,
+    /// Something has happened here that the other core must hear of at once.
+    has_news: bool,
     sent_at: Nanos,
     changed_at: Option<Nanos>,
     /// What it has done.
@@ -134,6 +136,7 @@ impl Link {
             stream: 0,
             whole_at: u64::MAX,
             owes: false,
+            has_news: false,
             sent_at: Nanos(0),
             changed_at: None,
             counts: Counts::default(),
@@ -146,10 +149,11 @@ impl Link {
         *self = Link { counts, ..Link::new(mine, self.walk.slots.clone()) };
     }
 
-    /// Begins to tell: this core is master from now on.
+    /// Begins to tell: this core is master from now on, and the other one is to hear of it at once.
     pub fn begin(&mut self) {
         self.outbox.reset();
         self.walk.restart();
+        self.has_news = true;
     }
 
     /// Whether the copy here is whole.
@@ -167,9 +171,9 @@ impl Link {
         self.counter + 1
     }
 
-    /// There is something to say, entries or not.
-    pub fn owe(&mut self) {
-        self.owes = true;
+    /// There is something to say at once, entries or not.
+    pub fn has_news(&mut self) {
+        self.has_news = true;
     }
 
     /// Enters a change.
@@ -295,6 +299,7 @@ impl Link {
         let silent = now.since(self.sent_at);
         let gathered = self.changed_at.is_some_and(|at| urgent || now.since(at) >= GATHER);
         gathered
+            || self.has_news
             || self.outbox.unsent() >= ENTRIES_MAX
             || silent >= beat
             || self.owes && (urgent || silent >= GATHER)
@@ -320,7 +325,7 @@ impl Link {
         self.counts.told_again += batch.again;
         self.counter += 1;
         self.counts.sent += 1;
-        (self.sent_at, self.owes) = (now, false);
+        (self.sent_at, self.owes, self.has_news) = (now, false, false);
         if self.outbox.unsent() == 0 {
             self.changed_at = None;
         }

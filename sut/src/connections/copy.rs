@@ -58,7 +58,10 @@ impl Connections {
     /// The slot of the mapping of a place; `None` where nothing is held any more.
     pub fn slot_at(&self, place: Place) -> Option<Slot> {
         match place {
-            Place::Record(slot) => (!self.records[slot.0 as usize].is_free()).then_some(slot),
+            // A shard may have more addresses than its port blocks take.
+            Place::Record(slot) => {
+                self.records.get(slot.0 as usize).filter(|it| !it.is_free()).map(|_| slot)
+            }
             Place::Session(index) => Some(self.sessions.at(index).0),
         }
     }
@@ -72,7 +75,7 @@ impl Connections {
     pub fn copy(&self, place: Place, now: Tick) -> Option<Copied> {
         let (slot, remote, life, only) = match place {
             Place::Record(slot) => {
-                let record = &self.records[slot.0 as usize];
+                let record = self.records.get(slot.0 as usize)?;
                 if record.is_free() || record.sessions().is_some() {
                     return None;
                 }

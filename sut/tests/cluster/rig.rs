@@ -81,7 +81,7 @@ fn shard(id: usize, servers: usize, server: usize) -> Option<ShardConfig> {
     Some(ShardConfig {
         id: id as u32,
         subscribers: vec![format!("100.64.{id}.0/24").parse().expect("a prefix")],
-        external: format!("198.18.{id}.0/32").parse().expect("a prefix"),
+        external: format!("198.18.{id}.0/31").parse().expect("a prefix"),
         duty,
         peer: core_address(other),
     })
@@ -286,7 +286,7 @@ fn fibs(macs: &[Mac], servers: usize) -> (Arc<Fib>, Arc<Fib>) {
     let mut to = Vec::new();
     let mut from = Vec::new();
     for id in 0..servers {
-        to.push((net(format!("198.18.{id}.0/32")), hop(id)));
+        to.push((net(format!("198.18.{id}.0/31")), hop(id)));
         to.push((net(format!("10.1.{id}.0/32")), hop(servers + id)));
         from.push((net(format!("100.64.{id}.0/24")), hop(id)));
     }
