@@ -25,6 +25,7 @@ pub mod ports;
 mod recent;
 pub mod replicate;
 pub mod report;
+pub mod route;
 pub mod server;
 pub mod shard;
 pub mod table;
