@@ -7,7 +7,8 @@
 //!
 //! The core announces itself (its BFD session comes up) once each shard that is its duty is served
 //! here, or will be from the first packet on. A core whose session goes down serves nothing until it
-//! has heard that nobody else does.
+//! has heard that nobody else does. With BGP it announces each shard for itself, and the session of
+//! BFD only watches ([`crate::route`]).
 
 use crate::config::{self, Config, CoreConfig, Duty};
 use crate::connections::{Connections, Copied, Place};
@@ -15,6 +16,7 @@ use crate::membership::{Heard, Member, Patience, Role};
 use crate::pipeline::Pipeline;
 use crate::replicate::message::{self, ENTRIES_MAX, Entry, Head, WANTS, YIELDS};
 use crate::replicate::{Link, Received, SPARE};
+use crate::route::{self, Speaker, announce};
 use crate::shard::{Part, Shard};
 use crate::timer::Tick;
 use arrayvec::ArrayVec;
@@ -39,6 +41,9 @@ const MESSAGES_PER_LOOK: usize = 16;
 /// How long a server that leaves waits for its copies to be complete.
 const LEAVE_WITHIN: Nanos = Nanos(200_000_000);
 
+/// How long it waits for the router to send elsewhere what it has announced as about to go away.
+const MOVED_WITHIN: Nanos = Nanos(1_000_000_000);
+
 /// How long a core waits for the other one of a shard before it takes it for gone.
 const ALONE: Nanos = Nanos(200_000_000);
 
@@ -46,6 +51,9 @@ const ALONE: Nanos = Nanos(200_000_000);
 /// anybody: what came meanwhile is in its queues.
 const SLEPT: Nanos = Nanos(1_000_000);
 const STEPS_TO_SETTLE: u32 = 8;
+
+/// Bytes of the headers that [`udp_to`] looks at: a shorter frame has none of them.
+const DATAGRAM_MIN: usize = 42;
 
 /// What a core of a cluster has done, beside its packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +103,8 @@ pub struct Cluster {
     key: [u8; 16],
     router: Option<Ipv4Addr>,
     session: Option<Session>,
+    /// Where the router learns by BGP what to send here.
+    speaker: Option<Speaker>,
     halves: Vec<Half>,
     beat: Nanos,
     /// Whoever sleeps longer may have been replaced.
@@ -148,6 +158,7 @@ impl Cluster {
             }
         };
         let halves = core.shards.iter().enumerate().map(half).collect();
+        let speaker = speaker(settings, core, random.next_u64());
         let multiplier = NonZeroU8::new(settings.bfd_multiplier).unwrap_or(NonZeroU8::MIN);
         let timing = bfd::Settings { min_tx: interval, min_rx: interval, multiplier };
         let discriminator = NonZeroU32::new(core.identity.ip.into()).unwrap_or(NonZeroU32::MIN);
@@ -163,6 +174,7 @@ impl Cluster {
             seen: session.is_none(),
             was_seen: false,
             session,
+            speaker,
             halves,
             beat,
             lease: Nanos(detection.0 * 2 / 3),
@@ -205,6 +217,9 @@ impl Cluster {
                 (half.answered, self.dirty) = (half.member.role() != Role::Master, true);
                 half.link.has_news();
             }
+            if let Some(speaker) = &mut self.speaker {
+                speaker.leave();
+            }
         }
     }
 
@@ -213,7 +228,13 @@ impl Cluster {
         let Course::Withdrawn(since) = self.course else { return false };
         let idle =
             |half: &Half| half.member.role() != Role::Master && !half.member.is_draining(now);
-        self.halves.iter().all(idle) || now.since(since) > LEAVE_WITHIN
+        let told = self.speaker.as_ref().is_none_or(Speaker::is_silent);
+        told && self.halves.iter().all(idle) || now.since(since) > LEAVE_WITHIN
+    }
+
+    /// The session by which the router learns what to send here, where there is one.
+    pub fn speaker(&self) -> Option<&Speaker> {
+        self.speaker.as_ref()
     }
 
     /// Takes its own packets out of a burst, to `mine`, and takes over what has to be.
@@ -227,7 +248,13 @@ impl Cluster {
     ) {
         self.wake(pipeline, now);
         let me = u32::from(self.me.ip);
-        let is_mine = |frame: &F| matches!(udp_to(frame.head(), me), message::PORT | watch::PORT);
+        let speaker = self.speaker.as_ref();
+        let is_mine = |frame: &F| {
+            let (head, len) = (frame.head(), frame.len());
+            let is_datagram =
+                len >= DATAGRAM_MIN && matches!(udp_to(head, me), message::PORT | watch::PORT);
+            is_datagram || speaker.is_some_and(|speaker| speaker.is_for(head, len))
+        };
         if burst.iter().any(is_mine) {
             let (own, others): (Burst<F>, Burst<F>) = burst.drain(..).partition(is_mine);
             *burst = others;
@@ -270,6 +297,13 @@ impl Cluster {
     }
 
     fn hear(&mut self, frame: &[u8], pipeline: &mut Pipeline, now: Nanos) {
+        if frame[23] == ipv4::TCP {
+            if let Some(speaker) = &mut self.speaker {
+                speaker.receive(frame);
+                self.dirty = true;
+            }
+            return;
+        }
         if frame[36..38] == watch::PORT.to_be_bytes() {
             return self.hear_router(frame, now);
         }
@@ -327,6 +361,11 @@ impl Cluster {
         let Some(change) = change else { return };
         self.dirty = true;
         let seen = change.to == watch::State::Up;
+        if change.from == watch::State::Up
+            && let Some(speaker) = &mut self.speaker
+        {
+            speaker.cut(now);
+        }
         if self.seen && !seen && self.course == Course::Serving {
             self.counts.cut_off += 1;
         }
@@ -337,7 +376,8 @@ impl Cluster {
                 self.doubt(now, now);
             }
             self.was_seen = true;
-            if !seen && !self.halves.iter().all(|half| half.member.is_ready(now)) {
+            let all_ready = self.halves.iter().all(|half| half.member.is_ready(now));
+            if !seen && !all_ready && self.speaker.is_none() {
                 self.withdraw();
             }
         }
@@ -424,14 +464,21 @@ impl Cluster {
             self.router_sees(change, now);
         }
         self.go_on(now);
+        self.announce(now);
         self.apply(pipeline, now);
         self.send(port, pipeline.connections(), now)
     }
 
     /// Announces or withdraws the core when its time has come.
     fn go_on(&mut self, now: Nanos) {
+        let is_moved = self.is_moved(now);
         let Some(session) = &mut self.session else { return };
         match self.course {
+            // Each shard is announced for itself.
+            Course::Serving if self.speaker.is_some() => {
+                self.announced = true;
+                session.set_admin_up();
+            }
             Course::Serving if self.announced => {
                 if self.halves.iter().any(|half| half.member.must_withdraw()) {
                     self.withdraw();
@@ -447,12 +494,46 @@ impl Cluster {
                 // Withdrawn is what the other core knows of and has all of.
                 let told = |half: &Half| half.answered && half.link.backlog() == 0;
                 let told = self.halves.iter().all(told);
-                if told || now.since(since) > LEAVE_WITHIN {
+                let (done, within) = match &self.speaker {
+                    None => (told, LEAVE_WITHIN),
+                    Some(_) => (told && is_moved, MOVED_WITHIN),
+                };
+                if done || now.since(since) > within {
                     self.course = Course::Withdrawn(now);
+                    // Where there is BGP, the session with the router ends before the watch does.
+                    if self.speaker.is_none() {
+                        session.set_admin_down(watch::Diagnostic::AdminDown);
+                    }
+                }
+            }
+            Course::Withdrawn(_) => {
+                if self.speaker.as_ref().is_none_or(Speaker::is_silent) {
                     session.set_admin_down(watch::Diagnostic::AdminDown);
                 }
             }
-            Course::Withdrawn(_) => {}
+        }
+    }
+
+    /// Whether others serve what was served here, and what was on its way has come.
+    fn is_moved(&self, now: Nanos) -> bool {
+        let serves = |half: &Half| half.member.role() == Role::Master || half.member.serves(now);
+        !self.halves.iter().any(serves)
+    }
+
+    /// Has BGP say what the core is for each of its shards.
+    fn announce(&mut self, now: Nanos) {
+        let Some(speaker) = &mut self.speaker else { return };
+        let withdrawn = matches!(self.course, Course::Withdrawn(_));
+        for (at, half) in self.halves.iter().enumerate() {
+            let announced = self.seen && !withdrawn;
+            let preference = announced
+                .then(|| announce::preference(&half.member, speaker.said(at), now))
+                .flatten();
+            speaker.say(at, preference);
+        }
+        match withdrawn {
+            true => speaker.end(),
+            false => speaker.begin(),
         }
     }
 
@@ -472,6 +553,9 @@ impl Cluster {
             frame.set_len(watch::FRAME_LEN);
             frame.bytes_mut().copy_from_slice(&watch::encapsulate(&ends, &packet));
             burst.extend(frames.pop());
+        }
+        if let Some(speaker) = &mut self.speaker {
+            speaker.work(now, &mut frames, &mut burst);
         }
         let urgent = self.course != Course::Serving;
         for half in &mut self.halves {
@@ -549,6 +633,28 @@ impl Half {
         message::write(frame.bytes_mut(), me, self.peer, key, &head, entries);
         self.link.counts.bytes += frame.len() as u64;
     }
+}
+
+/// The core's end of BGP, if it is to speak it.
+fn speaker(settings: &config::Cluster, core: &CoreConfig, seed: u64) -> Option<Speaker> {
+    let (bgp, router, asn) = (settings.bgp.as_ref()?, settings.router?, core.identity.asn?);
+    let prefixes = |shard: &config::ShardConfig| {
+        let inside = bgp
+            .subscribers
+            .iter()
+            .flat_map(|mark| shard.subscribers.iter().map(|prefix| (prefix.trunc(), Some(mark.0))));
+        std::iter::once((shard.external.trunc(), None)).chain(inside).collect()
+    };
+    let shards = core.shards.iter().map(prefixes).collect();
+    let settings = route::Settings {
+        me: core.identity,
+        asn,
+        router,
+        router_asn: bgp.asn,
+        hold_s: bgp.hold_s,
+        ttl_security: bgp.ttl_security,
+    };
+    Some(Speaker::new(settings, shards, seed))
 }
 
 /// Destination port of a UDP datagram to `me`, else 0. Looks at the headers alone.

@@ -5,7 +5,7 @@
 
 mod cluster;
 
-pub use cluster::{Cluster, Duty, Key, ShardConfig};
+pub use cluster::{Bgp, Cluster, Duty, Key, Mark, ShardConfig};
 
 use crate::connections::{Quota, Room};
 use crate::firewall6::{self, PREFIXES_MAX};

@@ -130,6 +130,11 @@ impl Member {
         self.yields
     }
 
+    /// Whether it is master by duty.
+    pub fn is_preferred(&self) -> bool {
+        self.preferred
+    }
+
     /// Whether it asks the other one to hand over.
     pub fn wants(&self) -> bool {
         self.preferred && self.role == Role::Standby && !self.leaving

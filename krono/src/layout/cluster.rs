@@ -122,6 +122,7 @@ impl Layout<'_> {
         self.is_cluster().then(|| Cluster {
             key: Key(key),
             router: Some(ROUTER),
+            bgp: None,
             bfd_interval_us: network.bfd_interval_ns / 1_000,
             bfd_multiplier: network.bfd_multiplier,
             // A third of the router's own patience with one packet, and never long.

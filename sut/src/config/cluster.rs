@@ -2,6 +2,7 @@
 //! cores, and for each core the shards it has a part in and who has the other.
 
 use super::{ConfigError, CoreConfig};
+use crate::route::bgp::Community;
 use crate::shard::{SHARDS_MAX, Territory};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub struct Cluster {
     /// never knows that it is cut off, and is for tests alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<Ipv4Addr>,
+    /// How the cores tell the router which packets they want; absent where its routes are fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bgp: Option<Bgp>,
     /// Time between two BFD packets, in microseconds.
     #[serde(default = "Cluster::default_bfd_interval_us")]
     pub bfd_interval_us: u64,
@@ -33,6 +37,64 @@ pub struct Cluster {
     /// milliseconds.
     #[serde(default = "Cluster::default_drain_ms")]
     pub drain_ms: u64,
+}
+
+/// BGP with the router. Each core has a session of its own, with the `asn` of its identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bgp {
+    /// The router's AS number, which is not that of a core.
+    pub asn: u32,
+    /// Hold time to propose, in seconds: 0 for none, or at least 3. BFD is faster in any case.
+    #[serde(default = "Bgp::default_hold_s")]
+    pub hold_s: u16,
+    /// Whether the router must send with a time to live of 255 (RFC 5082), as it does where it is
+    /// told to use TTL security. The cores always do.
+    #[serde(default)]
+    pub ttl_security: bool,
+    /// Community, such as `65001:2`, with which subscribers' prefixes are announced as well, for the
+    /// router to put them into the table that it looks up by source. Absent: external prefixes alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscribers: Option<Mark>,
+}
+
+impl Bgp {
+    fn default_hold_s() -> u16 {
+        90
+    }
+}
+
+/// A community (RFC 1997), written as two numbers of 16 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(pub Community);
+
+/// Text that is no community.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no community: expected two numbers up to 65535, such as 65001:2")]
+pub struct NotAMark(String);
+
+impl FromStr for Mark {
+    type Err = NotAMark;
+    fn from_str(text: &str) -> Result<Mark, NotAMark> {
+        let numbers = text
+            .split_once(':')
+            .and_then(|(high, low)| Some((high.parse::<u16>().ok()?, low.parse::<u16>().ok()?)));
+        let (high, low) = numbers.ok_or_else(|| NotAMark(text.to_owned()))?;
+        Ok(Mark(Community(u32::from(high) << 16 | u32::from(low))))
+    }
+}
+
+impl Serialize for Mark {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Mark(Community(bits)) = self;
+        to.serialize_str(&format!("{}:{}", bits >> 16, bits & 0xffff))
+    }
+}
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Mark, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// What a core is for a shard when all is well.
@@ -134,6 +196,7 @@ impl Cluster {
                 return Err(ConfigError::value(key, value, format!("expected 1 to {most}")));
             }
         }
+        self.check_bgp(at, core)?;
         let key = format!("core[{at}].shard");
         let shards = &core.shards;
         if shards.is_empty() || shards.len() > SHARDS_MAX {
@@ -151,6 +214,34 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    fn check_bgp(&self, at: usize, core: &CoreConfig) -> Result<(), ConfigError> {
+        let Some(bgp) = &self.bgp else { return Ok(()) };
+        if self.router.is_none() {
+            let remedy = "missing: expected the router that the cores speak BGP with";
+            return Err(ConfigError::value("cluster.router", "", remedy));
+        }
+        if matches!(bgp.hold_s, 1 | 2) {
+            let remedy = "expected 0 or at least 3 s (RFC 4271)";
+            return Err(ConfigError::value("cluster.bgp.hold_s", bgp.hold_s, remedy));
+        }
+        // RFC 7607: 0 is nobody's; a session within one AS would be another kind.
+        if bgp.asn == 0 {
+            return Err(ConfigError::value("cluster.bgp.asn", 0, "expected 1 or more"));
+        }
+        let key = format!("core[{at}].identity.asn");
+        match core.identity.asn {
+            Some(asn) if asn != 0 && asn != bgp.asn => Ok(()),
+            Some(asn) => {
+                let remedy = "expected an AS number that is not 0 and not the router's";
+                Err(ConfigError::value(&key, asn, remedy))
+            }
+            None => {
+                let remedy = "missing: expected the AS number that the core speaks BGP with";
+                Err(ConfigError::value(&key, "", remedy))
+            }
+        }
     }
 }
 
@@ -198,6 +289,18 @@ mod tests {
     }
 
     #[test]
+    fn a_core_speaks_bgp_as_an_as_of_its_own() {
+        let bgp = "[cluster.bgp]\nasn = 65000\nsubscribers = \"65001:2\"\n[[core]]";
+        let asn = "asn = 4200000001, gateway =";
+        let text = GOOD.replace("[[core]]", bgp).replace("gateway =", asn);
+        let config = Config::parse(&text, Path::new("c.toml")).unwrap();
+        let bgp = config.cluster.as_ref().unwrap().bgp.as_ref().unwrap();
+        assert_eq!((bgp.hold_s, bgp.subscribers.unwrap().0.0), (90, 65_001 << 16 | 2));
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_key_value_and_remedy() {
         for (from, to, parts) in [
             ("0f\"", "0\"", vec!["c.toml:7", "key", "32 hexadecimal digits"]),
@@ -216,6 +319,18 @@ mod tests {
             for part in parts {
                 assert!(message.contains(part), "{message} lacks {part}");
             }
+        }
+        let bgp = "[cluster.bgp]\nasn = 65000\n[[core]]";
+        for (from, to, part) in [
+            ("", "", "core[0].identity.asn = : missing"),
+            ("gateway =", "asn = 65000, gateway =", "core[0].identity.asn = 65000"),
+            ("router =", "# router =", "cluster.router = : missing"),
+            ("asn = 65000\n", "asn = 0\n", "cluster.bgp.asn = 0"),
+            ("asn = 65000\n", "asn = 65000\nhold_s = 2\n", "cluster.bgp.hold_s = 2"),
+            ("asn = 65000\n", "asn = 65000\nsubscribers = \"7\"\n", "`7` is no community"),
+        ] {
+            let message = error(&GOOD.replace("[[core]]", bgp).replacen(from, to, 1));
+            assert!(message.contains(part), "{message} lacks {part}");
         }
         let alone = GOOD.replace("[cluster]", "").replace("key =", "#").replace("router =", "#");
         assert!(error(&alone).contains("[cluster], which is missing"), "{}", error(&alone));

@@ -246,9 +246,9 @@ impl Session {
         while self.state != State::Idle {
             let message = match message::split(&self.partial[at..self.partial_len]) {
                 Ok(None) => break,
-                Ok(Some((kind, body, len))) => {
-                    at += len;
-                    message::read(kind, body)
+                Ok(Some(raw)) => {
+                    at += raw.len;
+                    message::read(raw.kind, raw.body)
                 }
                 Err(notification) => Err(notification),
             };

@@ -102,6 +102,7 @@ pub(crate) fn config(server: usize, servers: usize) -> Config {
         cluster: Some(config::Cluster {
             key: config::Key(KEY),
             router: Some(ROUTER),
+            bgp: None,
             bfd_interval_us: 3_300,
             bfd_multiplier: 3,
             beat_us: 1_000,

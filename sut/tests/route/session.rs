@@ -34,7 +34,7 @@ fn in_state(state: State) -> Session {
 fn a_session_comes_up() {
     let router = Router::new(true);
     let mut session = Session::new(settings(), 8, 1);
-    assert_eq!(say(&mut session, NOW), [], "there is no connection");
+    assert!(say(&mut session, NOW).is_empty(), "there is no connection");
     session.connected(NOW);
     let open = Heard::Open { asn: ASN, hold_s: 90, id: ADDRESS, families: 1 };
     assert_eq!(router.read(&say(&mut session, NOW)), [open]);
@@ -43,7 +43,7 @@ fn a_session_comes_up() {
     assert_eq!(router.read(&say(&mut session, NOW)), [Heard::Keepalive]);
     session.receive(&router.keepalive(), NOW);
     assert_eq!(session.state(), State::Established);
-    assert_eq!(say(&mut session, NOW), []);
+    assert!(say(&mut session, NOW).is_empty());
 }
 
 /// RFC 4271 §8.2.2: what each state makes of each message, and the error it answers with.
@@ -116,8 +116,8 @@ fn an_open_that_is_no_good() {
 fn lengths_and_types_that_cannot_be() {
     let router = Router::new(true);
     let (keepalive, update) = (router.keepalive(), router.update());
-    type Change = fn(&mut Vec<u8>);
-    let cases: [(&str, &[u8], Change, (u8, u8)); 8] = [
+    type Case<'a> = (&'a str, &'a [u8], fn(&mut Vec<u8>), (u8, u8));
+    let cases: [Case<'_>; 8] = [
         ("a short message", &keepalive, |it| it[17] = 18, (1, 2)),
         ("a long keepalive", &keepalive, |it| it[17] = 20, (1, 2)),
         ("a long message", &update, |it| it[16] = 0x10, (1, 2)),
@@ -189,7 +189,7 @@ fn without_a_hold_time_nothing_is_due() {
     let later = NOW + Nanos(3600 * SECOND);
     session.expire(later);
     assert_eq!(session.state(), State::Established);
-    assert_eq!(say(&mut session, later), []);
+    assert!(say(&mut session, later).is_empty());
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_session_that_ended_begins_anew() {
     let mut session = established(&router, NOW);
     session.shut_down();
     assert_eq!(router.read(&say(&mut session, NOW)), [Heard::Notification(6, 2)]);
-    assert_eq!(say(&mut session, NOW), []);
+    assert!(say(&mut session, NOW).is_empty());
     session.disconnected();
     assert_eq!(ours(&session), Some((6, 2)), "how it ended is still known");
     session.connected(NOW);

@@ -108,12 +108,22 @@ pub enum Message {
     Keepalive,
 }
 
-/// The first message of a stream: its type, its body and how many bytes both take. None while it is
-/// not complete.
+/// A message as it lies in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raw<'a> {
+    /// Type.
+    pub kind: u8,
+    /// What follows the header.
+    pub body: &'a [u8],
+    /// Bytes of header and body.
+    pub len: usize,
+}
+
+/// The first message of a stream; None while it is not complete.
 ///
 /// # Errors
 /// The NOTIFICATION to answer with, as soon as the header is wrong.
-pub fn split(stream: &[u8]) -> Result<Option<(u8, &[u8], usize)>, Notification> {
+pub fn split(stream: &[u8]) -> Result<Option<Raw<'_>>, Notification> {
     let marker = &stream[..stream.len().min(16)];
     if marker.iter().any(|&byte| byte != 0xff) {
         return Err(Notification::header(1, &[]));
@@ -134,7 +144,7 @@ pub fn split(stream: &[u8]) -> Result<Option<(u8, &[u8], usize)>, Notification> 
     if !expected.contains(&len) {
         return Err(Notification::header(2, length));
     }
-    Ok(stream.get(HEADER_LEN..len).map(|body| (kind, body, len)))
+    Ok(stream.get(HEADER_LEN..len).map(|body| Raw { kind, body, len }))
 }
 
 /// Reads the body of a message of a type that [`split`] let pass.
@@ -189,12 +199,12 @@ struct Offered {
 
 fn read_parameters(mut rest: &[u8]) -> Result<Offered, Notification> {
     let mut offered = Offered::default();
-    while let Some((kind, value, after)) = next_value(rest)? {
+    while let Some(Value { kind, value, after }) = next_value(rest)? {
         if kind != CAPABILITIES {
             return Err(Notification::open(4));
         }
         let mut capabilities = value;
-        while let Some((code, value, after)) = next_value(capabilities)? {
+        while let Some(Value { kind: code, value, after }) = next_value(capabilities)? {
             match (code, value) {
                 (MULTIPROTOCOL, value) => {
                     offered.families = true;
@@ -219,13 +229,19 @@ fn read_parameters(mut rest: &[u8]) -> Result<Offered, Notification> {
     Ok(offered)
 }
 
-/// Type, value and what follows, where the length is one octet.
-fn next_value(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, Notification> {
+struct Value<'a> {
+    kind: u8,
+    value: &'a [u8],
+    after: &'a [u8],
+}
+
+/// The first value, where its length is one octet.
+fn next_value(bytes: &[u8]) -> Result<Option<Value<'_>>, Notification> {
     match bytes {
         [] => Ok(None),
         [kind, len, rest @ ..] if rest.len() >= usize::from(*len) => {
             let (value, after) = rest.split_at(usize::from(*len));
-            Ok(Some((*kind, value, after)))
+            Ok(Some(Value { kind: *kind, value, after }))
         }
         _ => Err(Notification::open(0)),
     }
