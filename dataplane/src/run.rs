@@ -80,8 +80,9 @@ pub enum Idle {
 /// Empty steps in a row before a worker sleeps: some ten microseconds.
 const EMPTY_STEPS: u32 = 64;
 
-/// How long it sleeps; the kernel adds its own slack, 50 µs by default.
-const NAP: Duration = Duration::from_micros(20);
+/// How long it sleeps: long enough that waking, some 5 µs, is little beside it, and short beside the
+/// milliseconds of BFD. The kernel adds its own slack, 50 µs by default and none in real time.
+const NAP: Duration = Duration::from_micros(75);
 
 /// Runs `worker` until it finishes or `stop` is set; says where the time went. Keeps a processor
 /// busy; see [`run_idle`].

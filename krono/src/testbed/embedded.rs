@@ -71,12 +71,15 @@ fn measure(
     let suts = plan.topology.suts();
     let idle = layout.idle();
     let shared = idle == Idle::Sleep;
-    // Workers that sleep may run wherever there is room.
-    let mut cpus = allowed_cpus().into_iter().filter(|_| !shared);
+    let mut cpus = allowed_cpus().into_iter();
     let mut config = layout.all_generators();
-    for core in &mut config.cores {
+    // Who measures has a processor for itself, if any is left for the others.
+    let enough = !shared || cpus.len() > config.cores.len();
+    for core in config.cores.iter_mut().filter(|_| enough) {
         core.cpu = cpus.next();
     }
+    let rest: Vec<usize> = cpus.collect();
+    let mut cpus = rest.iter().copied().cycle().take(if shared { usize::MAX } else { rest.len() });
     let (hands, pools) = (Hands::new(&layout, plan), pools(&layout, plan));
     let mut arena = Arena::new(pools.iter().sum()).context("no memory for frames")?;
     let ports = network(&layout, plan, &mut arena, &pools, &hands);
@@ -103,9 +106,13 @@ fn measure(
         let mut noticed = None;
         if let Some((mut router, events)) = ports.router {
             noticed = Some(events);
-            let finished = &finished;
+            let (cpu, finished) = (cpus.next(), &finished);
             // A router is no core under test: it never takes a processor for itself.
-            scope.spawn(move || run_idle(&mut router, clock, finished, Idle::Sleep));
+            scope.spawn(move || {
+                // Where it cannot be put it runs elsewhere.
+                let _ = cpu.map(pin);
+                run_idle(&mut router, clock, finished, Idle::Sleep)
+            });
         }
         let patience = Duration::from_nanos(READY_WITHIN.0);
         let stands = (0..suts).all(|_| standing.recv_timeout(patience).is_ok())
