@@ -242,7 +242,8 @@ impl Member {
         self.heard = Some((it, now));
         if it.epoch > self.epoch {
             self.epoch = it.epoch;
-            if it.role == Role::Master {
+            // It may be in doubt itself: its epoch is newer all the same, and so is what it holds.
+            if it.role == Role::Master || matches!(self.role, Role::Master | Role::Doubt) {
                 return self.give_way(now);
             }
         }
@@ -252,9 +253,9 @@ impl Member {
         }
         match self.role {
             _ if self.leaving => {}
-            Role::Doubt if it.answers && it.role != Role::Master => {
-                self.turn_into(Role::Master, now);
-            }
+            // One that begins anew counts epochs anew: of the same number, it is another's.
+            Role::Doubt if it.answers && it.role == Role::Master => return self.give_way(now),
+            Role::Doubt if it.answers => self.turn_into(Role::Master, now),
             // Both begin: nothing is lost that anybody has.
             Role::Joining if it.role == Role::Joining && self.preferred => self.take(now),
             // The other one has lost what this one has.
@@ -366,6 +367,28 @@ mod tests {
         assert!(stale, "what it holds is out of date");
         assert_eq!((a.role, a.epoch, a.demotions), (Role::Joining, 2, 1));
         assert!(!a.is_ready(at(23)) && !a.may_take(at(23)));
+    }
+
+    #[test]
+    fn of_two_in_doubt_the_newer_master_goes_on() {
+        let (mut a, mut b) = pair();
+        b.take(at(20));
+        assert!(a.doubt(at(21), at(21)) && b.doubt(at(22), at(22)));
+        let (from_a, from_b) = (says(&a), says(&b));
+        assert!(a.hear(from_b, at(30)), "what it holds is out of date");
+        b.hear(from_a, at(30));
+        assert_eq!((a.role, b.role, a.epoch, b.epoch), (Role::Joining, Role::Master, 2, 2));
+    }
+
+    #[test]
+    fn doubt_ends_where_another_is_master_in_an_epoch_of_the_same_number() {
+        let (mut a, _) = pair();
+        a.doubt(at(10), at(10));
+        let mut b = Member::new(false, PATIENCE, at(11));
+        b.take(at(200));
+        assert_eq!((a.epoch, b.epoch), (1, 1));
+        assert!(a.hear(says(&b), at(201)), "what it holds is out of date");
+        assert_eq!((a.role, b.role), (Role::Joining, Role::Master));
     }
 
     #[test]

@@ -73,6 +73,9 @@ pub struct Link {
     /// Number of the last message sent, and of the newest received.
     counter: u64,
     newest: u64,
+    /// Number of the last message sent when the conversation began. Who repeats one that is no
+    /// newer may have died before.
+    began: u64,
     outbox: Outbox,
     walk: Walk,
     /// Number of the entry that the copy here has come to, in the stream of which epoch; and the
@@ -130,6 +133,7 @@ impl Link {
             verified: false,
             counter: 0,
             newest: 0,
+            began: 0,
             outbox: Outbox::new(),
             walk: Walk::over(slots),
             expected: 0,
@@ -145,8 +149,11 @@ impl Link {
 
     /// Forgets what was told and heard, under a new number: the copy here is worth nothing.
     pub fn restart(&mut self, mine: u64) {
-        let counts = self.counts;
-        *self = Link { counts, ..Link::new(mine, self.walk.slots.clone()) };
+        (self.mine, self.theirs, self.verified) = (mine, 0, false);
+        (self.counter, self.newest, self.began) = (0, 0, 0);
+        (self.expected, self.stream, self.whole_at) = (0, 0, u64::MAX);
+        (self.owes, self.sent_at, self.changed_at) = (false, Nanos(0), None);
+        self.begin();
     }
 
     /// Begins to tell: this core is master from now on, and the other one is to hear of it at once.
@@ -205,12 +212,13 @@ impl Link {
             return Received::Stale;
         }
         if head.from != self.theirs {
-            // A number once proven is given up only for one that comes with proof as well.
-            if self.verified && !answers {
+            // A number once proven is given up only for one that comes with proof as well, and with
+            // proof that is newer: an earlier life of the other core has repeated our number too.
+            if self.verified && !(answers && head.heard > self.began) {
                 return Received::Stale;
             }
             (self.theirs, self.verified, self.expected) = (head.from, false, 0);
-            self.stream = 0;
+            (self.stream, self.whole_at) = (0, u64::MAX);
             self.begin();
         }
         self.newest = head.counter;
@@ -220,6 +228,7 @@ impl Link {
         }
         if !self.verified {
             (self.verified, self.owes) = (true, true);
+            self.began = self.counter;
             self.begin();
         }
         if head.stream == epoch {
@@ -341,5 +350,61 @@ impl Link {
             whole: self.outbox.whole(),
             ..Head::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Nanos = Nanos(1_000_000);
+
+    fn link(mine: u64) -> Link {
+        Link::new(mine, 0..64)
+    }
+
+    /// What `from` says next.
+    fn said(from: &mut Link) -> Head {
+        from.counter += 1;
+        let (mine, to, counter, heard) = (from.mine, from.theirs, from.counter, from.newest);
+        Head { from: mine, to, counter, heard, ..Head::default() }
+    }
+
+    /// The two talk until each has proof of the other; what `b` has said.
+    fn meet(a: &mut Link, b: &mut Link) -> Vec<Head> {
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let (from_a, from_b) = (said(a), said(b));
+            b.receive(&from_a, 1, NOW);
+            a.receive(&from_b, 1, NOW);
+            all.push(from_b);
+        }
+        assert!(a.verified && b.verified);
+        all
+    }
+
+    #[test]
+    fn what_an_earlier_life_has_said_is_no_proof() {
+        let (mut a, mut first, mut second) = (link(1), link(2), link(3));
+        let recorded = meet(&mut a, &mut first);
+        assert_eq!(a.receive(&said(&mut first), 1, NOW), Received::Fresh);
+        meet(&mut a, &mut second);
+        for head in recorded {
+            assert_eq!(a.receive(&head, 1, NOW), Received::Stale, "{head:?}");
+        }
+        assert_eq!(a.theirs, second.mine);
+        // One that is started again is heard, as soon as it has heard something new.
+        let mut third = link(4);
+        meet(&mut a, &mut third);
+        assert_eq!(a.theirs, third.mine);
+    }
+
+    #[test]
+    fn a_link_that_begins_anew_takes_no_memory() {
+        let mut a = link(1);
+        meet(&mut a, &mut link(2));
+        let counted = allocation_counter::measure(|| a.restart(5));
+        assert_eq!(counted.count_total, 0, "{counted:?}");
+        assert!((a.mine, a.theirs, a.verified, a.newest) == (5, 0, false, 0) && !a.is_whole());
     }
 }

@@ -1,0 +1,104 @@
+//! Random worlds: a cluster, its users, and whatever may go wrong, all from one seed.
+//!
+//! Each seed is a world of its own, in virtual time and on one thread: servers that are killed,
+//! restarted, put to sleep and cut off while the network loses, repeats, delays and reorders, and
+//! users who open, use and close sessions all the while. In the end everything is mended, and must be
+//! in full service again. What must hold is in [`checks`], what is done in [`schedule`].
+//!
+//! `SEEDS` worlds are run, [`SEEDS`] if nothing is said; `make seeds` runs 10,000. A failure names its
+//! seed; `SEED=n` runs that one alone and shows what was done in it.
+
+mod checks;
+mod dice;
+mod middle;
+mod net;
+mod packet;
+mod schedule;
+mod traffic;
+mod twins;
+mod view;
+mod world;
+
+use checks::Violation;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use world::World;
+
+/// Worlds of a run that says nothing else.
+const SEEDS: u64 = 200;
+
+/// Failures after which a run ends.
+const FAILURES_MAX: usize = 8;
+
+/// Lines of a failure's history that are shown.
+const LINES: usize = 40;
+
+struct Failure {
+    seed: u64,
+    violation: Violation,
+    trace: Vec<String>,
+}
+
+fn run(seed: u64) -> Option<Failure> {
+    let mut world = World::new(seed);
+    let result = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let violation = match result {
+        Ok(Ok(())) => return None,
+        Ok(Err(violation)) => violation,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            Violation { checker: "panic", what: text.unwrap_or_default() }
+        }
+    };
+    let ms = world.now.0 as f64 / 1e6;
+    let mut trace = std::mem::take(&mut world.trace);
+    trace.push(format!("{ms:9.2} ms  {}", violation.checker));
+    Some(Failure { seed, violation, trace })
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")))
+}
+
+fn tell(failure: &Failure) {
+    let Failure { seed, violation, trace } = failure;
+    println!("seed {seed}: {}: {}", violation.checker, violation.what);
+    trace[trace.len().saturating_sub(LINES)..].iter().for_each(|line| println!("  {line}"));
+    println!("  again: SEED={seed} cargo test -p krononat --test seeds worlds -- --nocapture");
+}
+
+#[test]
+fn worlds() {
+    let one = number("SEED");
+    let first = one.or(number("FIRST")).unwrap_or(0);
+    let count = if one.is_some() { 1 } else { number("SEEDS").unwrap_or(SEEDS) };
+    let (next, failures) = (AtomicU64::new(first), Mutex::new(Vec::new()));
+    let began = Instant::now();
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count || failures.lock().expect("no panic").len() >= FAILURES_MAX {
+                return;
+            }
+            if let Some(failure) = run(seed) {
+                tell(&failure);
+                failures.lock().expect("no panic").push(seed);
+            }
+            if (seed + 1 - first).is_multiple_of(500) {
+                println!("{} worlds, {:.0} s", seed + 1 - first, began.elapsed().as_secs_f64());
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
+    });
+    let spent = began.elapsed().as_secs_f64();
+    println!("{count} worlds in {spent:.1} s on {threads} threads");
+    let failures = failures.into_inner().expect("no panic");
+    assert!(failures.is_empty(), "seeds {failures:?} of {count}");
+}

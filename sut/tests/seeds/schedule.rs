@@ -1,0 +1,98 @@
+//! What is done to a world, and when: thrown from its seed before it begins.
+//!
+//! Half of the worlds are gentle: one thing at a time goes wrong, and the next not before the first
+//! has long been put right, so that nearly everything is promised. In the others up to six things
+//! overlap as they fall.
+
+use crate::dice::Dice;
+use crate::net::{Plug, Trouble};
+use dataplane::clock::Nanos;
+
+const MS: u64 = 1_000_000;
+
+/// Longest time a frame is held back.
+pub(crate) const LATE_MAX: Nanos = Nanos(5 * MS);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Kill(usize),
+    Start(usize),
+    Leave(usize),
+    Hang(usize),
+    Wake(usize),
+    Plug(usize, Plug),
+    /// On the way from one station to another.
+    Trouble(usize, usize, Trouble),
+}
+
+/// Faults and when they come, counted from the beginning of the first.
+pub(crate) fn schedule(dice: &mut Dice, cores: usize) -> Vec<(Nanos, Fault)> {
+    let mut all = Vec::new();
+    if dice.permille(500) {
+        let mut at = 0;
+        for _ in 0..dice.within(1..3) {
+            let lasts = duration(dice);
+            add(&mut all, dice, cores, at, lasts);
+            at += lasts + dice.within(1_500 * MS..2_000 * MS);
+        }
+    } else {
+        for _ in 0..dice.within(1..7) {
+            let (at, lasts) = (dice.within(0..300 * MS), duration(dice));
+            add(&mut all, dice, cores, at, lasts);
+        }
+    }
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
+/// From 0.1 ms to half a second.
+fn duration(dice: &mut Dice) -> u64 {
+    100_000 * dice.spread(5_000)
+}
+
+fn add(all: &mut Vec<(Nanos, Fault)>, dice: &mut Dice, cores: usize, at: u64, lasts: u64) {
+    let core = dice.below(cores);
+    let (from, to) = (Nanos(at), Nanos(at + lasts));
+    match dice.below(10) {
+        0..3 => all.extend([(from, Fault::Kill(core)), (to, Fault::Start(core))]),
+        3 => all.extend([(from, Fault::Leave(core)), (to, Fault::Start(core))]),
+        4 | 5 => all.extend([(from, Fault::Hang(core)), (to, Fault::Wake(core))]),
+        6 | 7 => {
+            let plugs = [(false, true), (true, false), (false, false)];
+            let (rx, tx) = plugs[dice.below(3)];
+            all.push((from, Fault::Plug(core, Plug { rx, tx })));
+            all.push((to, Fault::Plug(core, Plug::IN)));
+        }
+        _ => {
+            // Between two cores, or on all ways of one.
+            let (trouble, other) = (trouble(dice), dice.below(cores));
+            let others = match other != core && dice.permille(600) {
+                true => other..other + 1,
+                false => 0..cores + 2,
+            };
+            let both = dice.permille(700);
+            for other in others.filter(|&other| other != core) {
+                let ways = [(core, other), (other, core)];
+                for (a, b) in ways.into_iter().take(if both { 2 } else { 1 }) {
+                    all.push((from, Fault::Trouble(a, b, trouble)));
+                    all.push((to, Fault::Trouble(a, b, Trouble::default())));
+                }
+            }
+        }
+    }
+}
+
+fn trouble(dice: &mut Dice) -> Trouble {
+    let mut it = Trouble::default();
+    if dice.permille(700) {
+        it.lost_permille = if dice.permille(100) { 1000 } else { dice.within(10..301) as u32 };
+    }
+    if dice.permille(400) {
+        it.twice_permille = dice.within(10..501) as u32;
+    }
+    if dice.permille(500) || it == Trouble::default() {
+        it.late_permille = dice.within(10..1001) as u32;
+        it.late_max = Nanos(1_000 * dice.spread(LATE_MAX.0 / 1_000) + 1_000).min(LATE_MAX);
+    }
+    it
+}
