@@ -22,12 +22,13 @@ test: setup ## Everything that must pass before a change lands
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 	$(CARGO) test -p krononat --test netns -- --where-possible
+	$(CARGO) test -p krononat --test bgp_interop
 	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)
 
 check: setup ## Formatting, lints and scenarios
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy -p krononat --test netns -- -D warnings
+	$(CARGO) clippy -p krononat --test netns --test bgp_interop -- -D warnings
 	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)
 
 process: setup ## IMIX with Krononat as a process of its own, over memif
@@ -45,6 +46,7 @@ seeds: setup ## Random clusters in random faults, SEEDS of them, 10000 if not gi
 netns: ## curl, iperf3, dig, ping through Krononat and through nftables: the same must come out
 	@./.ci/setup netns
 	$(CARGO) test -p krononat --test netns
+	$(CARGO) test -p krononat --test bgp_interop
 
 fuzz: $(FUZZ_TARGETS:%=fuzz-%) ## Every fuzz target for SECONDS each, 60 if not given (see fuzz/README.md)
 

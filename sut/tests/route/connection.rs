@@ -148,14 +148,16 @@ impl<'a> Net<'a> {
     }
 
     fn is_lost(&mut self) -> bool {
-        self.lost > 0 && self.random.next_u64() % self.lost == 0
+        self.lost > 0 && self.random.next_u64().is_multiple_of(self.lost)
     }
 
     /// One millisecond.
     fn step(&mut self) {
         self.now = self.now + Nanos(1_000_000);
         let mut sent = Burst::new();
-        self.speaker.work(self.now, &mut self.frames, &mut sent);
+        let (speaker, frames, now) = (&mut self.speaker, &mut self.frames, self.now);
+        let heap = allocation_counter::measure(|| speaker.work(now, frames, &mut sent));
+        assert_eq!(heap.count_total, 0, "a packet loop allocates nothing");
         for frame in sent {
             let bytes = frame.bytes();
             assert!(bytes.len() >= 60 && bytes[..12] == [GATEWAY.0, CORE_MAC.0].concat()[..]);
@@ -179,7 +181,9 @@ impl<'a> Net<'a> {
             frame.bytes_mut()[12..14].copy_from_slice(&[8, 0]);
             frame.bytes_mut()[14..14 + packet.len()].copy_from_slice(&packet);
             assert!(self.speaker.is_for(frame.head(), frame.len()));
-            self.speaker.receive(frame.bytes());
+            let (speaker, bytes) = (&mut self.speaker, frame.bytes());
+            let heap = allocation_counter::measure(|| speaker.receive(bytes));
+            assert_eq!(heap.count_total, 0, "a packet loop allocates nothing");
         }
     }
 
