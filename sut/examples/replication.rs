@@ -175,6 +175,7 @@ fn config(server: usize, copied: bool) -> Config {
     let cluster = config::Cluster {
         key: config::Key([1; 16]),
         router: None,
+        bgp: None,
         bfd_interval_us: 3_300,
         bfd_multiplier: 3,
         beat_us: 1_000,
