@@ -12,10 +12,9 @@
 //! network is calm. At a core that does not have it, it may: unless another core has it with which
 //! nothing was wrong for [`ALONE`] when the reign began, for then that one should have served it.
 //!
-//! Not promised, since it is not kept: a mapping of several sessions at a core that has refused an
-//! entry. Where two cores have both served a mapping, one of them while it was cut off, the copy of
-//! the one that begins anew cannot replace what it has by what it is told
-//! (`NotRestored::Conflict`).
+//! Not promised, since it is not kept: what a core is told that has refused an entry. Where two cores
+//! have both served a shard, one of them while it was cut off, a mapping of several sessions that
+//! only one of them has cannot be replaced by what the other tells (`NotRestored::Conflict`).
 
 use super::{Checked, ensure};
 use crate::traffic::{Passed, Stage, Traffic};
@@ -114,7 +113,7 @@ impl Established {
         self.before.resize_with(view.shards.len(), Before::default);
         for (at, shard) in view.shards.iter().enumerate() {
             self.follow(at, shard, traffic, view.now);
-            self.copied(at, shard, traffic, view.now);
+            self.copied(at, shard, view.now);
         }
         while self.tries.front().is_some_and(|it| view.now.since(it.at) > LOST_AFTER) {
             let Some(it) = self.tries.pop_front() else { break };
@@ -191,7 +190,7 @@ impl Established {
     }
 
     /// The core with the copy has what it was told.
-    fn copied(&mut self, at: usize, shard: &ShardView, traffic: &Traffic, now: Nanos) {
+    fn copied(&mut self, at: usize, shard: &ShardView, now: Nanos) {
         let before = &mut self.before[at];
         let Some((master, standby)) = shard.pair() else {
             before.synced_since = None;
@@ -217,9 +216,7 @@ impl Established {
                 return it.settled_at.is_some();
             };
             let copied = told || in_time && now.since(settled) >= COPIED_WITHIN;
-            let mapping = &traffic.mappings[traffic.sessions[session].mapping];
-            let refused = standby.refused > 0 && mapping.sessions.len() > 1;
-            if copied && !refused {
+            if copied && standby.refused == 0 {
                 it.held |= of_standby;
             }
             !copied
