@@ -6,7 +6,9 @@
 use crate::cpu;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
+use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// Nanoseconds since the clock's origin.
@@ -106,6 +108,29 @@ impl Tsc {
     }
 }
 
+/// Text that is no clock.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no clock: expected ORIGIN,SCALE, two whole numbers, the second above 0")]
+pub struct NotAClock(String);
+
+impl fmt::Display for Tsc {
+    /// What another process of this host needs to tell the same time: the counter at the origin, and
+    /// nanoseconds per cycle in 2⁻³² units.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.origin, self.scale)
+    }
+}
+
+impl FromStr for Tsc {
+    type Err = NotAClock;
+    fn from_str(text: &str) -> Result<Tsc, NotAClock> {
+        let parts = text.split_once(',').and_then(|(origin, scale)| {
+            Some(Tsc { origin: origin.parse().ok()?, scale: scale.parse().ok()? })
+        });
+        parts.filter(|clock| clock.scale > 0).ok_or_else(|| NotAClock(text.to_owned()))
+    }
+}
+
 impl Clock for Tsc {
     #[inline]
     fn now(&self) -> Nanos {
@@ -142,6 +167,18 @@ mod tests {
         std::thread::sleep(Duration::from_millis(50));
         let (kernel, ours) = (start.elapsed().as_nanos() as f64, tsc.now().since(begin).0 as f64);
         assert!((ours / kernel - 1.0).abs() < 0.01, "kernel {kernel} ns, counter {ours} ns");
+    }
+
+    #[test]
+    fn a_clock_handed_to_another_process_tells_the_same_time() {
+        let tsc = Tsc::calibrate();
+        let other: Tsc = tsc.to_string().parse().unwrap();
+        let (before, between, after) = (tsc.now(), other.now(), tsc.now());
+        assert!(before <= between && between <= after, "{before:?} {between:?} {after:?}");
+        for text in ["", "1", "1,0", "1,x", "-1,1"] {
+            let error = text.parse::<Tsc>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("ORIGIN,SCALE"), "{error}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod counter;
 pub mod cpu;
 pub mod frame;
+pub mod hub;
 pub mod identity;
 pub mod memory;
 pub mod port;

@@ -12,6 +12,7 @@ pub mod plug;
 
 use self::dpdk::DpdkError;
 use crate::burst::Burst;
+use crate::clock::Nanos;
 use crate::frame::Frame;
 
 /// What a port has done since it was made.
@@ -39,6 +40,11 @@ pub trait Port {
     fn attach(&mut self) -> Result<(), DpdkError> {
         Ok(())
     }
+
+    /// Time for what the port has to do by itself, such as answering for a router behind it. A worker
+    /// whose port may have such duties calls it once a step, before it receives.
+    #[inline]
+    fn tick(&mut self, _now: Nanos) {}
 
     /// Appends what has arrived, up to the burst's capacity.
     fn rx(&mut self, into: &mut Burst<Self::Frame>);

@@ -17,12 +17,13 @@ use crate::switch::{Fib, PortId};
 use crate::wire::bfd as wire;
 use crate::worker::{Busy, Next, Worker};
 use rtrb::Producer;
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// What the router has noticed or done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When.
     pub at: Nanos,
@@ -33,7 +34,8 @@ pub struct Event {
 }
 
 /// See [`Event`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum What {
     /// The session with the core came up.
     Up,
@@ -59,36 +61,40 @@ struct Watch {
 }
 
 /// Time between two steps after which a router has slept.
-const SLEPT: Nanos = Nanos(1_000_000);
+pub(crate) const SLEPT: Nanos = Nanos(1_000_000);
 
-/// Bursts it receives at once then, at most.
-const ROUNDS_AFTER_SLEEP: u32 = 64;
+/// Bursts it receives then, at most, before it misses anybody.
+pub(crate) const ROUNDS_AFTER_SLEEP: u32 = 64;
 
-/// See the [module](self).
-pub struct Router<P: Port> {
-    port: P,
+/// What a router knows and decides, without a port: its sessions, and the table it writes.
+pub struct Control {
     me: Identity,
     fib: Arc<Fib>,
     watches: Vec<Watch>,
     delay: Nanos,
     /// Nothing is due before.
     due: Nanos,
-    stepped: Nanos,
     events: Producer<Event>,
 }
 
-impl<P: Port> Router<P> {
+/// See the [module](self).
+pub struct Router<P: Port> {
+    port: P,
+    control: Control,
+    stepped: Nanos,
+}
+
+impl Control {
     /// A router that is `me` and writes `fib`, `delay` after it knows. It watches `cores`, none of
     /// which is used before its session has come up. Events that nobody reads are dropped.
     pub fn new(
-        port: P,
         me: Identity,
         fib: Arc<Fib>,
         cores: &[(PortId, Ipv4Addr)],
         settings: Settings,
         delay: Nanos,
         events: Producer<Event>,
-    ) -> Router<P> {
+    ) -> Control {
         let watch = |(number, &(port, address)): (u32, &(PortId, Ipv4Addr))| {
             fib.set_up(port, false);
             let discriminator = NonZeroU32::new(number + 1).unwrap_or(NonZeroU32::MIN);
@@ -96,10 +102,16 @@ impl<P: Port> Router<P> {
             Watch { port, address, session, pending: None }
         };
         let watches = (0..).zip(cores).map(watch).collect();
-        Router { port, me, fib, watches, delay, due: Nanos(0), stepped: Nanos(0), events }
+        Control { me, fib, watches, delay, due: Nanos(0), events }
     }
 
-    fn hear(&mut self, frame: &[u8], now: Nanos) {
+    /// What the router is on the network.
+    pub fn me(&self) -> &Identity {
+        &self.me
+    }
+
+    /// Takes a frame that came for the router. What is none of its cores' packets is ignored.
+    pub fn hear(&mut self, frame: &[u8], now: Nanos) {
         let Ok(received) = wire::read(frame) else { return };
         let of = |watch: &Watch| watch.address == received.source;
         let Some(at) = self.watches.iter().position(of) else { return };
@@ -122,15 +134,21 @@ impl<P: Port> Router<P> {
         let _ = self.events.push(Event { at: now, port: watch.port, what });
     }
 
-    /// Does what is due for each core; returns frames sent.
-    fn attend(&mut self, now: Nanos) -> usize {
+    /// Does what is due for each core, if anything is; returns frames sent to `port`. Whoever was not
+    /// heard of in time is missed here if `all_heard`: if what has come has been heard.
+    pub fn attend<P: Port>(&mut self, port: &mut P, all_heard: bool, now: Nanos) -> usize {
+        if now < self.due {
+            return 0;
+        }
         let mut sent = 0;
         for first in (0..self.watches.len()).step_by(BURST) {
             let last = (first + BURST).min(self.watches.len());
             let mut burst = Burst::new();
             for at in first..last {
-                let change = self.watches[at].session.expire(now);
-                self.note(at, change, now);
+                if all_heard {
+                    let change = self.watches[at].session.expire(now);
+                    self.note(at, change, now);
+                }
                 self.steer(at, now);
                 let Some(packet) = self.watches[at].session.due(now) else { continue };
                 let ends = wire::Ends {
@@ -140,14 +158,14 @@ impl<P: Port> Router<P> {
                     destination: self.watches[at].address,
                 };
                 let held = burst.len();
-                self.port.alloc(&mut burst, 1);
+                port.alloc(&mut burst, 1);
                 if let Some(frame) = burst.get_mut(held) {
                     frame.set_len(wire::FRAME_LEN);
                     frame.bytes_mut().copy_from_slice(&wire::encapsulate(&ends, &packet));
                 }
             }
             if !burst.is_empty() {
-                sent += self.port.tx(&mut burst);
+                sent += port.tx(&mut burst);
             }
         }
         let due = |watch: &Watch| {
@@ -171,6 +189,22 @@ impl<P: Port> Router<P> {
     }
 }
 
+impl<P: Port> Router<P> {
+    /// A router on a port of its own; the rest as for [`Control::new`].
+    pub fn new(
+        port: P,
+        me: Identity,
+        fib: Arc<Fib>,
+        cores: &[(PortId, Ipv4Addr)],
+        settings: Settings,
+        delay: Nanos,
+        events: Producer<Event>,
+    ) -> Router<P> {
+        let control = Control::new(me, fib, cores, settings, delay, events);
+        Router { port, control, stepped: Nanos(0) }
+    }
+}
+
 impl<P: Port> Worker for Router<P> {
     /// What has come is heard before anybody is missed: a router that has slept finds its cores'
     /// packets waiting.
@@ -186,13 +220,13 @@ impl<P: Port> Worker for Router<P> {
             }
             received += burst.len();
             for frame in &burst {
-                self.hear(frame.bytes(), now);
+                self.control.hear(frame.bytes(), now);
             }
             if !burst.is_empty() {
                 self.port.free(&mut burst);
             }
         }
-        let sent = if now >= self.due { self.attend(now) } else { 0 };
+        let sent = self.control.attend(&mut self.port, true, now);
         Busy((received + sent) as u32)
     }
 

@@ -17,22 +17,27 @@ use crate::port::{Lanes, Port, PortStats};
 use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A port of the network, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct PortId(pub u16);
 
 /// Where a set of prefixes goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NextHop {
     /// The core that serves the prefixes.
     pub primary: PortId,
     /// The core that serves them while the primary is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<PortId>,
     /// Whether the prefixes are addresses of the primary itself, which is sent its packets whatever
     /// is known of it: by them it is known.
+    #[serde(default)]
     pub own: bool,
 }
 
@@ -49,7 +54,8 @@ impl NextHop {
 }
 
 /// A next-hop object of a [`Fib`], counted from 0 in order of its definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct NextHopId(pub u16);
 
 /// Most next-hop objects a table holds.
@@ -164,6 +170,13 @@ impl Fib {
         Some(hop.primary).filter(|port| hop.own || up(port)).or(hop.backup.filter(up))
     }
 
+    /// The port that has this very address, if one has.
+    #[inline]
+    pub fn owner(&self, address: u32) -> Option<PortId> {
+        let hop = self.hops[usize::from(self.by_destination.find(address)?.0)];
+        hop.own.then_some(hop.primary)
+    }
+
     /// Whether a port is up, as far as the network knows.
     pub fn is_up(&self, port: PortId) -> bool {
         self.ports[usize::from(port.0)].up.load(Ordering::Relaxed)
@@ -194,6 +207,16 @@ impl<P: Lanes> Switch<P> {
         }
         let queues = neighbours.iter().map(|_| Burst::new()).collect();
         Switch { port, fib, lanes, queues, unroutable: 0 }
+    }
+
+    /// Number of neighbours.
+    pub fn neighbours(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// The routes.
+    pub fn fib(&self) -> &Fib {
+        &self.fib
     }
 
     /// Frames dropped because they are no IPv4 or have no route.

@@ -67,6 +67,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32) -> Confi
             phase("fill", 5e6, Rate::None, Until::Held(connections)),
             phase("steady", 0.0, Rate::Max, Until::For(seconds * 1_000_000_000)),
         ],
+        network: None,
     }
 }
 

@@ -4,6 +4,10 @@
 //! Everything is resolved here: rates are per core, sizes a plain sequence, addresses given. Nothing
 //! is derived from a scenario; that is the plan's business.
 
+mod network;
+
+pub use network::{Network, Router};
+
 use crate::attack::Attack;
 use crate::mix::Mix;
 use crate::sample::{RING_MAX, SAMPLE_MAX, SPAN_MAX};
@@ -65,6 +69,10 @@ pub struct Config {
     pub cores: Vec<CoreConfig>,
     /// What happens, in this order; each phase is a trial with a ledger of its own.
     pub phases: Vec<Phase>,
+    /// The network, where this server plays it as well: its one core is then a switch with a port to
+    /// each core of the system under test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
 }
 
 /// One core of the server.
@@ -220,6 +228,11 @@ impl Config {
         require(!self.cores.is_empty(), "cores", "empty", "at least one core")?;
         for (index, core) in self.cores.iter().enumerate() {
             core.validate(self.server, &format!("cores[{index}]"))?;
+        }
+        if let Some(network) = &self.network {
+            let cores = self.cores.len();
+            require(cores == 1, "cores", cores, "one core where there is a network")?;
+            network.validate(self.cores[0].ports.len())?;
         }
         let phases = (1..=255).contains(&self.phases.len());
         require(phases, "phases", self.phases.len(), "1 to 255 phases")?;
@@ -403,6 +416,7 @@ pub(crate) mod tests {
                     sample: None,
                 },
             ],
+            network: None,
         }
     }
 

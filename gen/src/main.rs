@@ -1,6 +1,10 @@
 //! `kronogen --config FILE`: one generator server, on DPDK ports.
 //!
-//! It opens its ports, waits until their links are up, runs its phases and ends. What happens it
+//! It opens its ports, waits until their links are up, runs its phases and ends. With `[network]` it
+//! is the switch and the router between its core and the system under test as well ([`Hub`]): then
+//! it waits until the router uses as many cores as it is told to.
+//!
+//! What happens it
 //! tells on standard output, one JSON object per line; the last one holds the records. SIGTERM and
 //! SIGINT, and under `--supervised` the end of standard input, cut the run short: what was counted
 //! until then is told all the same.
@@ -9,20 +13,28 @@
 use anyhow::Context;
 use clap::Parser;
 use dataplane::clock::Tsc;
+use dataplane::hub::Hub;
 use dataplane::port::dpdk::{Dpdk, DpdkError, Eal, EalConfig};
+use dataplane::router::{Event, What};
 use dataplane::run::Stop;
-use kronogen::config::{Config, CoreConfig};
+use dataplane::switch::{PortId, Switch};
+use kronogen::config::{Config, CoreConfig, Network};
 use kronogen::report::Line;
-use kronogen::run::run_cores;
+use kronogen::run::{Outcome, run_cores, run_cores_once};
+use rtrb::{Consumer, RingBuffer};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 /// Frames in a core's pool: its queues, caches and bursts. 2.5 KiB each.
 const POOL_FRAMES: u32 = 16_384;
+
+/// Events of the router that wait to be told.
+const EVENTS: usize = 4096;
 
 /// How long the other side of a link may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +49,9 @@ struct Arguments {
     /// End when standard input closes: the testbed that started this server is gone.
     #[arg(long)]
     supervised: bool,
+    /// Clock of the run, as whoever started it says it; otherwise one of its own.
+    #[arg(long, value_name = "ORIGIN,SCALE")]
+    clock: Option<Tsc>,
 }
 
 fn main() -> ExitCode {
@@ -48,7 +63,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match generate(&config, arguments.supervised) {
+    match generate(&config, &arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kronogen: {error:#}");
@@ -65,31 +80,85 @@ fn load(file: &Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn generate(config: &Config, supervised: bool) -> anyhow::Result<()> {
+fn generate(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let stop = Arc::new(Stop::new());
-    stop_on_request(&stop, supervised)?;
+    stop_on_request(&stop, arguments.supervised)?;
     let eal = Eal::init(&EalConfig::new(format!("kronogen-{}", std::process::id())))?;
     let mut ports = open_ports(&eal, config)?;
     say(&Line::Listening { cores: ports.len() });
-    for (port, core) in ports.iter_mut().zip(&config.cores) {
-        port.wait_link(PATIENCE).with_context(|| format!("core {}", core.core))?;
+    // Whom a router watches may come and go.
+    if config.network.as_ref().is_none_or(|network| network.router.is_none()) {
+        for (port, core) in ports.iter_mut().zip(&config.cores) {
+            port.wait_link(PATIENCE).with_context(|| format!("core {}", core.core))?;
+        }
     }
-    let clock = Tsc::calibrate();
-    let outcomes = run_cores(config, ports, &clock, &stop, |notice| say(&Line::from(notice)))?;
+    let clock = arguments.clock.unwrap_or_else(Tsc::calibrate);
+    let outcomes = match &config.network {
+        None => run_cores(config, ports, &clock, &stop, |notice| say(&Line::from(notice)))?,
+        Some(network) => through(network, config, ports, &clock, &stop)?,
+    };
     say(&Line::Records(outcomes.into_iter().map(|core| core.records).collect()));
     Ok(())
 }
 
+/// Runs the one core of a server that is the network as well.
+fn through(
+    network: &Network,
+    config: &Config,
+    ports: Vec<Dpdk>,
+    clock: &Tsc,
+    stop: &Stop,
+) -> anyhow::Result<Vec<Outcome>> {
+    let fib = Arc::new(network.fib());
+    let (events, noticed) = RingBuffer::new(EVENTS);
+    let mut noticed = Noticed { events: noticed, used: 0 };
+    let control = network.router.as_ref().map(|router| router.control(fib.clone(), events));
+    let awaited = network.router.as_ref().map_or(0, |router| router.awaited);
+    let neighbours: Vec<PortId> = (0..).map(PortId).take(network.macs.len()).collect();
+    let hubs = ports.into_iter().map(|port| Switch::new(port, fib.clone(), &neighbours));
+    let hubs = hubs.zip([control]).map(|(switch, control)| Hub::new(switch, control)).collect();
+    let stands = AtomicBool::new(awaited == 0);
+    let outcomes = run_cores_once(config, hubs, &stands, clock, stop, |notice| {
+        noticed.tell();
+        if noticed.used >= awaited {
+            stands.store(true, Ordering::Relaxed);
+        }
+        say(&Line::from(notice));
+    })?;
+    noticed.tell();
+    Ok(outcomes)
+}
+
+/// What the router notices.
+struct Noticed {
+    events: Consumer<Event>,
+    /// Cores it uses.
+    used: usize,
+}
+
+impl Noticed {
+    fn tell(&mut self) {
+        while let Ok(event) = self.events.pop() {
+            match event.what {
+                What::Steered { up: true } => self.used += 1,
+                What::Steered { up: false } => self.used = self.used.saturating_sub(1),
+                What::Up | What::Down { .. } => {}
+            }
+            say(&Line::Router(event));
+        }
+    }
+}
+
 fn open_ports(eal: &Eal, config: &Config) -> anyhow::Result<Vec<Dpdk>> {
     let open = |core: &CoreConfig| {
+        let (ports, one) = (&core.ports, config.network.is_none());
         anyhow::ensure!(
-            core.ports.len() == 1,
-            "core {}: ports = {:?}: expected one port per core",
+            ports.len() == 1 || !(one || ports.is_empty()),
+            "core {}: ports = {ports:?}: expected one port per core, or several and a [network]",
             core.core,
-            core.ports
         );
-        let port = eal.open(&core.ports, POOL_FRAMES, PATIENCE);
-        port.with_context(|| format!("core {}: {}", core.core, core.ports[0]))
+        let port = eal.open(ports, POOL_FRAMES, PATIENCE);
+        port.with_context(|| format!("core {}: {}", core.core, ports[0]))
     };
     config.cores.iter().map(open).collect()
 }

@@ -3,6 +3,7 @@
 use crate::run::{Notice, Sample};
 use crate::trial::Record;
 use dataplane::clock::Nanos;
+use dataplane::router::Event;
 use serde::{Deserialize, Serialize};
 
 /// One line.
@@ -33,6 +34,8 @@ pub enum Line {
         /// A row per core.
         rows: Vec<Sample>,
     },
+    /// The router of the network has noticed or done something.
+    Router(Event),
     /// The end: per core, its records.
     Records(Vec<Vec<Record>>),
 }

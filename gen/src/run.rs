@@ -14,12 +14,12 @@ use dataplane::frame::Arena;
 use dataplane::port::dpdk::DpdkError;
 use dataplane::port::link::{Link, Network, frames_per_lane};
 use dataplane::port::{Port, PortStats};
-use dataplane::run::{Load, Stop, run_idle};
+use dataplane::run::{Idle, Load, Stop, run_idle};
 use dataplane::thread::{PinError, pin};
 use dataplane::worker::{CoreId, ServerId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -130,6 +130,21 @@ pub fn run_cores<P: Port + Send>(
     ports: Vec<P>,
     clock: &Tsc,
     stop: &Stop,
+    notify: impl FnMut(Notice<'_>),
+) -> Result<Vec<Outcome>, RunError> {
+    run_cores_once(config, ports, &AtomicBool::new(true), clock, stop, notify)
+}
+
+/// The same, once `may_begin` is set: a network may take its time.
+///
+/// # Errors
+/// As [`run_cores`].
+pub fn run_cores_once<P: Port + Send>(
+    config: &Config,
+    ports: Vec<P>,
+    may_begin: &AtomicBool,
+    clock: &Tsc,
+    stop: &Stop,
     mut notify: impl FnMut(Notice<'_>),
 ) -> Result<Vec<Outcome>, RunError> {
     config.validate()?;
@@ -146,15 +161,18 @@ pub fn run_cores<P: Port + Send>(
             .enumerate()
             .map(|(index, port)| {
                 let (control, progress) = (control.clone(), progress[index].clone());
-                let (ready, gone) = (&ready, &gone);
+                let (ready, gone, core) = (&ready, &gone, config.cores[index].core);
                 scope.spawn(move || {
                     let _gone = CountOnDrop(gone);
-                    run_core(config, index, port, control, progress, clock, stop, ready)
+                    let generator = make(config, index, port, control, progress)?;
+                    ready.fetch_add(1, Ordering::Relaxed);
+                    Ok(drive(generator, core, clock, stop, config.idle))
                 })
             })
             .collect();
         let watch = Watch { config, clock, stop, progress: &progress, gone: &gone };
-        watch.conduct(&control, &ready, &mut notify);
+        let stands = || may_begin.load(Ordering::Relaxed) && ready.load(Ordering::Relaxed) == cores;
+        watch.conduct(&control, &stands, &mut notify);
         control.finish();
         let joined = threads.into_iter().zip(&config.cores).map(|(thread, core)| {
             thread.join().unwrap_or_else(|panic| {
@@ -179,37 +197,41 @@ impl Drop for CountOnDrop<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the body of a thread takes what the thread owns")]
-fn run_core<P: Port>(
+/// Makes a core on the thread that uses it, so that its memory is near.
+fn make<P: Port>(
     config: &Config,
     index: usize,
     mut port: P,
     control: Arc<Control>,
     progress: Arc<Progress>,
-    clock: &Tsc,
-    stop: &Stop,
-    ready: &AtomicUsize,
-) -> Result<Outcome, RunError> {
+) -> Result<Generator<P>, RunError> {
     let core = &config.cores[index];
     if let Some(cpu) = core.cpu {
         pin(cpu).map_err(|source| RunError::Pin { core: core.core, source })?;
     }
     port.attach().map_err(|source| RunError::Port { core: core.core, source })?;
-    // Made on the core that uses it, so that its memory is near.
     let generator = Generator::new(config, index, port, control, progress);
-    let mut generator = generator.map_err(|source| {
+    generator.map_err(|source| {
         let records = config.records(core);
         RunError::Memory { core: core.core, records, source }
-    })?;
-    ready.fetch_add(1, Ordering::Relaxed);
-    let load = run_idle(&mut generator, clock, stop, config.idle);
-    Ok(Outcome {
-        core: core.core,
+    })
+}
+
+fn drive<P: Port>(
+    mut generator: Generator<P>,
+    core: CoreId,
+    clock: &Tsc,
+    stop: &Stop,
+    idle: Idle,
+) -> Outcome {
+    let load = run_idle(&mut generator, clock, stop, idle);
+    Outcome {
+        core,
         records: generator.records(),
         load,
         port: generator.port_stats(),
         resident_bytes: generator.resident_bytes(),
-    })
+    }
 }
 
 /// The controller's view of its cores.
@@ -223,7 +245,12 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Leads all cores through all phases; returns early when one has left or a stop was asked.
-    fn conduct(&self, control: &Control, ready: &AtomicUsize, notify: &mut impl FnMut(Notice<'_>)) {
+    fn conduct(
+        &self,
+        control: &Control,
+        stands: &dyn Fn() -> bool,
+        notify: &mut impl FnMut(Notice<'_>),
+    ) {
         let mut rows = Vec::with_capacity(self.progress.len());
         let mut sampled = self.clock.now();
         let mut wait = |notify: &mut dyn FnMut(Notice<'_>), done: &dyn Fn() -> bool| {
@@ -241,7 +268,7 @@ impl Watch<'_> {
             }
             true
         };
-        if !wait(notify, &|| ready.load(Ordering::Relaxed) == self.progress.len()) {
+        if !wait(notify, stands) {
             return;
         }
         for phase in 0..self.config.phases.len() {

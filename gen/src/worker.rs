@@ -391,6 +391,7 @@ impl<P: Port> Worker for Generator<P> {
     #[inline]
     fn step(&mut self, now: Nanos) -> Busy {
         self.turn(now);
+        self.port.tick(now);
         let received = self.receive(now);
         let sent = if self.stage == Stage::Running {
             self.churn(now, now) + self.send(now, now) + self.attack(now)

@@ -26,6 +26,13 @@ enum Role {
     Generator,
 }
 
+/// Routes, and the next hops they name.
+struct Routes {
+    hops: Vec<NextHop>,
+    by_destination: Vec<(Ipv4Net, NextHopId)>,
+    by_source: Vec<(Ipv4Net, NextHopId)>,
+}
+
 /// The addresses of a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'a> {
@@ -38,6 +45,11 @@ impl<'a> Layout<'a> {
     /// The layout of `plan`.
     pub fn new(plan: &'a Plan) -> Layout<'a> {
         Layout { plan, generators: plan.topology.generators(), suts: plan.topology.suts() }
+    }
+
+    /// Cores of the SUT, counted over all servers.
+    pub fn suts(&self) -> u32 {
+        self.suts
     }
 
     fn identity(&self, role: Role, index: u32) -> Identity {
@@ -151,6 +163,7 @@ impl<'a> Layout<'a> {
             idle: Idle::Spin,
             cores: (first..first + cores).map(|index| self.generator_core(index)).collect(),
             phases: self.order().map(|(phase, _)| self.phase(phase)).collect(),
+            network: None,
         }
     }
 
@@ -289,8 +302,13 @@ impl<'a> Layout<'a> {
     /// subscribers send by source. A forwarder translates nothing, so what it is to send back comes
     /// under the subscribers' own addresses.
     pub fn towards_sut(&self) -> Fib {
+        let Routes { hops, by_destination, by_source } = self.routes_to_sut();
+        Fib::new(&self.macs(), &hops, &by_destination, &by_source)
+    }
+
+    fn routes_to_sut(&self) -> Routes {
         if self.is_cluster() {
-            return self.towards_cluster();
+            return self.routes_to_cluster();
         }
         let only = |index| NextHop::via(self.sut_port(index), None);
         let hops: Vec<NextHop> = (0..self.suts).map(only).collect();
@@ -303,7 +321,28 @@ impl<'a> Layout<'a> {
             SutKind::Forwarder => subscribers.clone(),
             _ => (0..self.suts).map(|sut| (self.external(sut), hop(sut))).collect(),
         };
-        Fib::new(&self.macs(), &hops, &by_destination, &subscribers)
+        Routes { hops, by_destination, by_source: subscribers }
+    }
+
+    /// The network as a generator server plays it that has a port to each SUT core. Its router waits
+    /// for all cores but `absent` of them.
+    pub fn network(&self, absent: usize) -> kronogen::config::Network {
+        let Routes { hops, by_destination, by_source } = self.routes_to_sut();
+        let network = &self.plan.network;
+        kronogen::config::Network {
+            macs: (0..self.suts).map(|index| self.identity(Role::Sut, index).mac).collect(),
+            hops,
+            by_destination,
+            by_source,
+            router: self.is_cluster().then(|| kronogen::config::Router {
+                identity: self.router(),
+                cores: self.watched().into_iter().map(|(_, address)| address).collect(),
+                bfd_interval_us: network.bfd_interval_ns / 1_000,
+                bfd_multiplier: network.bfd_multiplier,
+                fib_delay_us: network.fib_delay_ns / 1_000,
+                awaited: self.suts as usize - absent,
+            }),
+        }
     }
 
     /// Routes from the SUT to the generator cores, by destination.

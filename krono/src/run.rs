@@ -19,7 +19,7 @@ use crate::{capacity, term};
 use anyhow::Context as _;
 use dataplane::clock::Tsc;
 use dataplane::run::Stop;
-use format::plan::{PhasePlan, Plan, Polling, Testbed};
+use format::plan::{Plan, Testbed};
 use format::summary::Run;
 use format::{Host, Sample, Summary};
 use std::io;
@@ -65,12 +65,15 @@ struct Started {
 fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
     let missing = match &plan.testbed {
         Testbed::Embedded | Testbed::Sim => None,
-        Testbed::Process => dataplane::port::dpdk::available().err().map(|error| error.to_string()),
+        Testbed::Process => dataplane::port::dpdk::available()
+            .err()
+            .map(|error| error.to_string())
+            .or_else(|| testbed::process::lacking(plan)),
         Testbed::Netns | Testbed::Hosts(_) => {
             Some("not available in this version; use sim, embedded or process".to_owned())
         }
     };
-    if let Some(missing) = missing.or_else(|| unavailable(plan)) {
+    if let Some(missing) = missing {
         let testbed = plan.testbed.clone();
         let refusal = TestbedError::Unavailable { testbed, missing };
         return Err(Refusal::CannotRun(refusal.to_string()));
@@ -79,20 +82,6 @@ fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
         Some(lacking) => Err(Refusal::Usage(lacking)),
         None => Ok(()),
     }
-}
-
-/// What servers do to each other is a matter of testbeds that have several.
-fn unavailable(plan: &Plan) -> Option<String> {
-    if plan.testbed != Testbed::Process {
-        return None;
-    }
-    let phase = |wanted: fn(&PhasePlan) -> bool| plan.phases.iter().any(wanted);
-    let key = match plan {
-        _ if phase(|phase| phase.injection.is_some()) => "phase.inject",
-        _ if plan.topology.polling == Polling::Adaptive => "topology.polling = \"adaptive\"",
-        _ => return None,
-    };
-    Some(format!("it has no {key} in this version; use sim or embedded"))
 }
 
 fn directory(

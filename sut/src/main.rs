@@ -2,17 +2,19 @@
 //!
 //! It tells its state on standard output, one JSON object per line: `{"ready": …}` once every core
 //! has its port and memory, then ten times a second what each core has counted, and the same once
-//! more at the end. It ends on SIGTERM and SIGINT, and under `--supervised` with its standard input.
+//! more at the end. It ends on SIGTERM and SIGINT: a server of a cluster hands over what it serves and
+//! withdraws first, which takes some tens of milliseconds and at most two seconds. Under
+//! `--supervised` it ends with its standard input, at once.
 #![forbid(unsafe_code)]
 
 use anyhow::Context;
 use clap::Parser;
 use dataplane::clock::Tsc;
-use dataplane::port::dpdk::{Dpdk, DpdkError, Eal, EalConfig};
-use dataplane::run::Stop;
+use dataplane::port::dpdk::{Dpdk, DpdkError, Eal, EalConfig, PortKind};
+use dataplane::run::Idle;
 use krononat::config::{Config, CoreConfig};
 use krononat::report::{CoreReport, Line};
-use krononat::server::run_core;
+use krononat::server::{LEAVE_WITHIN, Orders, run_core};
 use krononat::worker::Counters;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -20,10 +22,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time between two reports.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// Time between two looks at the cores, and at what the process is asked to do.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Frames in a core's pool: its queues, caches and bursts. 2.5 KiB each.
 const POOL_FRAMES: u32 = 16_384;
@@ -41,12 +46,18 @@ struct Arguments {
     /// End when standard input closes: the testbed that started this server is gone.
     #[arg(long)]
     supervised: bool,
+    /// Sleep when there is nothing to do, so that servers can share processors.
+    #[arg(long)]
+    adaptive: bool,
+    /// Clock of the run, as whoever started it says it; otherwise one of its own.
+    #[arg(long, value_name = "ORIGIN,SCALE")]
+    clock: Option<Tsc>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let error = match Config::load(&arguments.config) {
-        Ok(config) => match serve(&config, arguments.supervised) {
+        Ok(config) => match serve(&config, &arguments) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => error,
         },
@@ -60,45 +71,60 @@ fn main() -> ExitCode {
     ExitCode::from(if absent { 3 } else { 1 })
 }
 
-fn serve(config: &Config, supervised: bool) -> anyhow::Result<()> {
-    let stop = Stop::new();
-    let asked = stop_requests(supervised)?;
+fn serve(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    let idle = if arguments.adaptive { Idle::Sleep } else { Idle::Spin };
+    let orders = Orders { idle, ..Orders::default() };
+    let asked = Asked::listen(arguments.supervised)?;
     let eal = Eal::init(&EalConfig::new(format!("krononat-{}", std::process::id())))?;
     let ports = open_ports(&eal, config)?;
-    let clock = Tsc::calibrate();
+    let clock = arguments.clock.unwrap_or_else(Tsc::calibrate);
     let counters: Vec<Arc<Counters>> = config.cores.iter().map(|_| Arc::default()).collect();
     let (ready, gone) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for ((core, port), counters) in config.cores.iter().zip(ports).zip(&counters) {
-            let (clock, stop, ready, gone) = (&clock, &stop, &ready, &gone);
+            let (clock, orders, ready, gone) = (&clock, &orders, &ready, &gone);
             threads.push(scope.spawn(move || -> anyhow::Result<()> {
                 let stands = || {
                     ready.fetch_add(1, Ordering::Relaxed);
                 };
-                let ended = run_core(config, core, port, counters.clone(), clock, stop, stands);
+                let ended = run_core(config, core, port, counters.clone(), clock, orders, stands);
                 gone.fetch_add(1, Ordering::Relaxed);
                 ended.with_context(|| format!("core {}", core.core)).map(drop)
             }));
         }
-        let mut announced = false;
-        while !asked.load(Ordering::Relaxed) && gone.load(Ordering::Relaxed) == 0 {
+        let (mut announced, mut reported) = (false, Instant::now());
+        while !asked.to_leave() && !asked.to_stop() && gone.load(Ordering::Relaxed) == 0 {
             if !announced && ready.load(Ordering::Relaxed) == config.cores.len() {
                 announced = true;
                 say(&Line::Ready { cores: config.cores.len() });
             }
-            thread::sleep(REPORT_EVERY);
-            if announced {
+            thread::sleep(LOOK_EVERY);
+            if announced && reported.elapsed() >= REPORT_EVERY {
+                reported = Instant::now();
                 say(&report(config, &counters));
             }
         }
-        stop.set();
+        if asked.to_leave() && config.cluster.is_some() {
+            leave(&orders, &asked, || gone.load(Ordering::Relaxed) == config.cores.len());
+        }
+        orders.stop.set();
         for thread in threads {
             thread.join().map_err(|_| anyhow::anyhow!("a core panicked"))??;
         }
         say(&report(config, &counters));
         Ok(())
     })
+}
+
+/// Lets the cores hand over; returns when `all_gone`, or it has taken too long.
+fn leave(orders: &Orders, asked: &Asked, all_gone: impl Fn() -> bool) {
+    let begun = Instant::now();
+    orders.leave.set();
+    while !all_gone() && !asked.to_stop() && begun.elapsed() < Duration::from_nanos(LEAVE_WITHIN.0)
+    {
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 fn open_ports(eal: &Eal, config: &Config) -> anyhow::Result<Vec<Dpdk>> {
@@ -109,7 +135,13 @@ fn open_ports(eal: &Eal, config: &Config) -> anyhow::Result<Vec<Dpdk>> {
             core.core,
             core.ports
         );
-        let port = eal.open(&core.ports, POOL_FRAMES, PATIENCE);
+        let port = eal.open(&core.ports, POOL_FRAMES, PATIENCE).and_then(|mut port| {
+            // A memif server that has not noticed the end of an earlier client turns this one away.
+            if matches!(core.ports[0], PortKind::MemifClient { .. }) {
+                port.wait_link(PATIENCE)?;
+            }
+            Ok(port)
+        });
         port.with_context(|| format!("core {}: {}", core.core, core.ports[0]))
     };
     config.cores.iter().map(open).collect()
@@ -132,18 +164,35 @@ fn say(line: &Line) {
     }
 }
 
-/// A flag that a signal sets, or the end of standard input.
-fn stop_requests(supervised: bool) -> anyhow::Result<Arc<AtomicBool>> {
-    let asked = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, asked.clone()).context("signal handler")?;
+/// What the process has been asked to do.
+struct Asked {
+    leave: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Asked {
+    /// By signals, and under supervision by the end of standard input.
+    fn listen(supervised: bool) -> anyhow::Result<Asked> {
+        let asked = Asked { leave: Arc::default(), stop: Arc::default() };
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+            let leave = asked.leave.clone();
+            signal_hook::flag::register(signal, leave).context("signal handler")?;
+        }
+        if supervised {
+            let closed = asked.stop.clone();
+            thread::spawn(move || {
+                let _ = std::io::stdin().read_to_end(&mut Vec::new());
+                closed.store(true, Ordering::Relaxed);
+            });
+        }
+        Ok(asked)
     }
-    if supervised {
-        let closed = asked.clone();
-        thread::spawn(move || {
-            let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            closed.store(true, Ordering::Relaxed);
-        });
+
+    fn to_leave(&self) -> bool {
+        self.leave.load(Ordering::Relaxed)
     }
-    Ok(asked)
+
+    fn to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }

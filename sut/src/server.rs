@@ -1,17 +1,19 @@
 //! One server's cores: each a thread of its own, pinned, running until told to stop.
 //!
 //! The caller makes the ports and hands one to each core; this module knows no network. State is
-//! allocated by the thread that will use it, so that its memory is near its processor.
+//! allocated by the thread that will use it, so that its memory is near its processor. A core of a
+//! cluster that is asked to leave hands over first.
 
 use crate::cluster::Cluster;
 use crate::config::{Config, CoreConfig, Kind};
 use crate::forwarder::Forwarder;
 use crate::worker::{self, Counters, Krononat, SetupError};
-use dataplane::clock::Clock;
+use dataplane::clock::{Clock, Nanos};
 use dataplane::port::Port;
 use dataplane::port::dpdk::DpdkError;
-use dataplane::run::{Load, Stop, run};
+use dataplane::run::{Idle, Load, Stop, run_idle};
 use dataplane::thread::{PinError, pin};
+use dataplane::worker::{Busy, Next, Worker};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -30,7 +32,22 @@ pub enum CoreError {
     Pin(#[from] PinError),
 }
 
-/// Runs one core on the calling thread until `stop` is set. `ready` is called once the core's
+/// How long a core that was asked to leave may take. Handing over takes a few tens of milliseconds.
+pub const LEAVE_WITHIN: Nanos = Nanos(2_000_000_000);
+
+/// What the cores of a server are told while they run, and what they do when nothing comes.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// End at once.
+    pub stop: Stop,
+    /// End once others have what this server serves, at the latest after [`LEAVE_WITHIN`]. For servers
+    /// of a cluster; others have nobody to hand over to.
+    pub leave: Stop,
+    /// When nothing comes.
+    pub idle: Idle,
+}
+
+/// Runs one core on the calling thread until it is ordered to end. `ready` is called once the core's
 /// memory stands and the next packet would be served.
 ///
 /// # Errors
@@ -41,7 +58,7 @@ pub fn run_core<P: Port>(
     mut port: P,
     counters: Arc<Counters>,
     clock: &impl Clock,
-    stop: &Stop,
+    orders: &Orders,
     ready: impl FnOnce(),
 ) -> Result<Load, CoreError> {
     core.cpu.map_or(Ok(()), pin)?;
@@ -50,15 +67,43 @@ pub fn run_core<P: Port>(
         Kind::Krononat => {
             let pipeline = worker::pipeline(config, core)?;
             let cluster = Cluster::new(config, core, pipeline.shard(), entropy());
-            let mut worker = Krononat::new(port, pipeline, counters).with_cluster(cluster);
+            let nat = Krononat::new(port, pipeline, counters).with_cluster(cluster);
+            let mut worker = Parting { nat, leave: &orders.leave, since: None };
             ready();
-            Ok(run(&mut worker, clock, stop))
+            Ok(run_idle(&mut worker, clock, &orders.stop, orders.idle))
         }
         Kind::Forwarder => {
             let mut worker = Forwarder::new(port, core.identity, counters);
             ready();
-            Ok(run(&mut worker, clock, stop))
+            Ok(run_idle(&mut worker, clock, &orders.stop, orders.idle))
         }
+    }
+}
+
+/// A core of Krononat that can be asked to leave.
+struct Parting<'a, P: Port> {
+    nat: Krononat<P>,
+    leave: &'a Stop,
+    since: Option<Nanos>,
+}
+
+impl<P: Port> Worker for Parting<'_, P> {
+    #[inline]
+    fn step(&mut self, now: Nanos) -> Busy {
+        self.nat.step(now)
+    }
+
+    fn housekeeping(&mut self, now: Nanos, load: &Load) -> Next {
+        let next = self.nat.housekeeping(now, load);
+        if !self.leave.is_set() {
+            return next;
+        }
+        let since = *self.since.get_or_insert_with(|| {
+            self.nat.leave(now);
+            now
+        });
+        let gone = self.nat.cluster().is_none_or(|cluster| cluster.is_gone(now));
+        if gone || now.since(since) > LEAVE_WITHIN { Next::Finished } else { next }
     }
 }
 

@@ -68,6 +68,7 @@ pub(crate) fn config(connections: u32, phases: Vec<Phase>) -> Config {
         idle: dataplane::run::Idle::Spin,
         cores: vec![core(0, connections)],
         phases,
+        network: None,
     }
 }
 

@@ -4,9 +4,9 @@
 //! A core's shards are parts of its block of every pair, one after the other, so that the generator
 //! knows nothing of them: what it calls a shard is what one core serves when all is well.
 
-use super::{Layout, Role, block, split};
+use super::{Layout, Role, Routes, block, split};
 use dataplane::identity::{Identity, Mac};
-use dataplane::switch::{Fib, NextHop, NextHopId, PortId};
+use dataplane::switch::{NextHop, NextHopId, PortId};
 use format::plan::SutKind;
 use ipnet::{Ipv4Net, Ipv4Subnets};
 use krononat::config::{Cluster, Duty, Key, ShardConfig};
@@ -133,7 +133,7 @@ impl Layout<'_> {
 
     /// Routes of a cluster from generators and router to the SUT: each shard by its two cores, each
     /// core by its own address.
-    pub(super) fn towards_cluster(&self) -> Fib {
+    pub(super) fn routes_to_cluster(&self) -> Routes {
         let placement = self.placement();
         let port = |place| self.sut_port(self.index_of(place));
         let shards = placement.iter().map(|it| NextHop::via(port(it.master), it.slave.map(port)));
@@ -149,7 +149,7 @@ impl Layout<'_> {
             }
         }
         to.extend(self.own_addresses(placement.len()));
-        Fib::new(&self.macs(), &hops, &to, &from)
+        Routes { hops, by_destination: to, by_source: from }
     }
 
     /// A route to each SUT core's own address, with next hops from `first` on.

@@ -1,46 +1,50 @@
-//! Each server a process of its own: `kronogen` and `krononat`, joined by DPDK memif. Needs DPDK, and
-//! no root, no NIC, no huge pages.
+//! Each server a process of its own: one `kronogen`, and a `krononat` for each server under test, joined
+//! by DPDK memif. Needs DPDK, and no root, no NIC, no huge pages.
 //!
-//! The generator is the long-lived side and memif server; the SUT dials it. Both are told their
-//! configuration by file, tell what they count line by line, and end when this process does.
-//! This version joins one generator core with one SUT core.
+//! The generator is the long-lived side and memif server; servers under test dial it, come and go. All
+//! are told their configuration by file, tell what they count line by line, and end when this process
+//! does. Each core under test has one link to the network, as to a real switch: with more than one of
+//! them, or with a cluster, the generator's process is the switch and the router as well
+//! ([`dataplane::hub`]).
+//!
+//! A server that is killed is killed by SIGKILL, one that hangs has got SIGSTOP, and nobody is told:
+//! what the router knows, it knows by packets. The kernel does close a dead process's sockets, and memif
+//! takes its link down then; a real switch may see as much, and ours does not look.
+//!
+//! It refuses several generator cores, which would take a switch between them, and to disturb links.
 
-use super::monitor::Reading;
+mod fleet;
+mod server;
+
+use self::fleet::Fleet;
+use self::server::Server;
+use super::inject::{self, Due};
 use super::watch::Watch;
 use super::{Observation, Outcome, TestbedError};
 use crate::layout::Layout;
 use anyhow::{Context, bail, ensure};
-use dataplane::clock::Tsc;
+use dataplane::clock::{Clock, Nanos, Tsc};
 use dataplane::port::dpdk::{self, PortKind};
-use dataplane::run::Stop;
+use dataplane::run::{Idle, Stop};
 use dataplane::thread::allowed_cpus;
 use format::plan::Plan;
+use kronogen::report::Line;
 use kronogen::run::Notice;
-use krononat::report::Line as SutLine;
-use krononat::worker::Tally;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::cell::RefCell;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
-
-type GeneratorLine = kronogen::report::Line;
-
-/// How long a process may take to start, and to end once asked.
-const PATIENCE: Duration = Duration::from_secs(30);
+use std::time::Duration;
 
 /// Time between two looks at the processes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long the router may take until it uses all cores that are there.
+const READY_WITHIN: Nanos = Nanos(60_000_000_000);
+
 /// Runs a plan.
 ///
 /// # Errors
-/// [`TestbedError::Unavailable`] without DPDK or the two programs, or for more cores than this
-/// version joins; [`TestbedError::Failed`] when a process broke.
+/// [`TestbedError::Unavailable`] without DPDK or the two programs, or for what this version cannot do;
+/// [`TestbedError::Failed`] when a process broke.
 pub fn run(
     plan: &Plan,
     stop: &Stop,
@@ -59,17 +63,30 @@ struct Programs {
 /// What it takes, or what is missing.
 fn available(plan: &Plan) -> Result<Programs, String> {
     dpdk::available().map_err(|error| error.to_string())?;
+    if let Some(missing) = lacking(plan) {
+        return Err(missing);
+    }
+    Ok(Programs { kronogen: program("kronogen")?, krononat: program("krononat")? })
+}
+
+/// What this testbed cannot do, if the plan asks for it.
+pub(crate) fn lacking(plan: &Plan) -> Option<String> {
     let (generators, suts) = (plan.topology.generators(), plan.topology.suts());
-    if (generators, suts) != (1, 1) {
-        return Err(format!(
-            "it joins one generator core with one SUT core, not {generators} with {suts}: set \
-             cores = 1 and servers = 1 for both, or use the embedded testbed"
+    if generators != 1 {
+        return Some(format!(
+            "it has one generator core, not {generators}: set topology.generators to servers = 1 and \
+             cores = 1, or use the embedded testbed"
+        ));
+    }
+    if suts > 255 {
+        return Some(format!(
+            "it joins at most 255 SUT cores, not {suts}: lower topology.sut.cores"
         ));
     }
     if plan.faults.is_some() {
-        return Err("[faults] are a matter of the embedded testbed: remove them".to_owned());
+        return Some("[faults] are a matter of the embedded testbed: remove them".to_owned());
     }
-    Ok(Programs { kronogen: program("kronogen")?, krononat: program("krononat")? })
+    fleet::lacking(plan)
 }
 
 /// A program beside this one, or in a folder above as examples and tests have it, or in PATH.
@@ -92,179 +109,102 @@ fn measure(
     let layout = Layout::new(plan);
     let clock = Tsc::calibrate();
     let folder = tempfile::tempdir().context("a folder for the configurations")?;
-    let (generator_file, sut_file) = configure(&layout, folder.path())?;
-    let mut generator = Server::<GeneratorLine>::start(&programs.kronogen, &generator_file)?;
-    match generator.next(PATIENCE)? {
-        Some(GeneratorLine::Listening { .. }) => {}
+    let (generator_file, sut_files) = configure(plan, &layout, folder.path())?;
+    let name = "kronogen".to_owned();
+    let mut generator = Server::start(name, &programs.kronogen, &generator_file, &clock, &[])?;
+    match generator.next()? {
+        Some(Line::Listening { .. }) => {}
         other => bail!("kronogen began with {other:?}"),
     }
-    let mut sut = Server::<SutLine>::start(&programs.krononat, &sut_file)?;
-    match sut.next(PATIENCE)? {
-        Some(SutLine::Ready { .. }) => {}
-        other => bail!("krononat began with {other:?}"),
-    }
-    let (server, core) = layout.sut_place(0);
-    let latest = RefCell::new(vec![Reading { server, core, tally: Tally::default() }]);
+    let absent = plan.absent_at_start();
+    let mut fleet = Fleet::start(&layout, &programs.krononat, sut_files, &absent, &clock)?;
+    let latest = fleet.readings();
     let read = || latest.borrow().clone();
     let mut watch = Watch::new(&layout, &read, &clock, observe);
-    let mut asked = false;
+    let ready = clock.now();
+    let (mut asked, mut begun) = (false, false);
+    let mut due: Option<Due> = None;
     let records = loop {
-        sut.drain(|line| note(&latest, line))?;
-        let line = generator.next_within(LOOK_EVERY)?;
-        sut.drain(|line| note(&latest, line))?;
+        let patience = due.map_or(LOOK_EVERY, |due| {
+            LOOK_EVERY.min(Duration::from_nanos(due.at.since(clock.now()).0))
+        });
+        let line = generator.next_within(patience)?;
+        if let Some(injection) = due.take_if(|due| due.at <= clock.now()) {
+            // The time before: were this thread held up in between, a failure would seem shorter.
+            let now = clock.now();
+            fleet.inject(injection.what)?;
+            watch.injected(&injection, now);
+        }
+        fleet.look()?;
         match line {
-            Some(GeneratorLine::Records(records)) => break records,
-            Some(GeneratorLine::Begins { phase, start }) => {
+            Some(Line::Records(records)) => break records,
+            Some(Line::Begins { phase, start }) => {
+                begun = true;
+                due = inject::due(plan, &layout, phase, start);
                 watch.notice(Notice::Begins(phase, start));
             }
-            Some(GeneratorLine::Ended { phase }) => watch.notice(Notice::Ended(phase)),
-            Some(GeneratorLine::Sample { now, rows }) => watch.notice(Notice::Sample(now, &rows)),
-            Some(GeneratorLine::Listening { .. }) => bail!("kronogen listens twice"),
+            Some(Line::Ended { phase }) => watch.notice(Notice::Ended(phase)),
+            Some(Line::Sample { now, rows }) => watch.notice(Notice::Sample(now, &rows)),
+            Some(Line::Router(event)) => watch.noticed(&event),
+            Some(Line::Listening { .. }) => bail!("kronogen listens twice"),
             None if stop.is_set() && !asked => {
                 asked = true;
                 generator.ask_to_end();
             }
             None => {}
         }
+        let late = !begun && clock.now().since(ready) > READY_WITHIN;
+        ensure!(!late, "the SUT was not ready within a minute");
     };
     generator.end()?;
-    sut.ask_to_end();
-    while let Some(line) = sut.next(PATIENCE)? {
-        note(&latest, line);
-    }
-    sut.end()?;
+    fleet.end()?;
     let outcome = watch.outcome(records);
     Ok(Outcome { interrupted: stop.is_set(), ..outcome })
 }
 
-fn note(latest: &RefCell<Vec<Reading>>, line: SutLine) {
-    if let SutLine::Cores(cores) = line {
-        *latest.borrow_mut() = cores
-            .into_iter()
-            .map(|core| Reading { server: core.server.0, core: core.core.0, tally: core.tally })
-            .collect();
-    }
-}
-
-/// Writes both configurations; the two sides meet on an abstract socket of this run.
-fn configure(layout: &Layout<'_>, folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let socket = format!("krono-{}", std::process::id());
-    let mut cpus = allowed_cpus().into_iter();
-    let mut generator = layout.generator(0);
-    for core in &mut generator.cores {
-        core.cpu = cpus.next();
-        core.ports = vec![PortKind::MemifServer { socket: socket.clone(), id: 0 }];
-    }
-    let mut sut = layout.sut(0);
-    for core in &mut sut.cores {
-        core.cpu = cpus.next();
-        core.ports = vec![PortKind::MemifClient { socket: socket.clone(), id: 0 }];
-        // No router in between: what this core sends goes to the generator at once.
-        core.identity.gateway = generator.cores[0].identity.mac;
-    }
-    let write = |name: &str, text: String| -> anyhow::Result<PathBuf> {
+/// Writes all configurations: the generator's, and one for each server under test. They meet on
+/// abstract sockets of this run, one for each core under test.
+fn configure(
+    plan: &Plan,
+    layout: &Layout<'_>,
+    folder: &Path,
+) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
+    let socket = |index| format!("krono-{}-{index}", std::process::id());
+    // Workers that sleep may run wherever there is room.
+    let spins = layout.idle() == Idle::Spin;
+    let mut cpus = allowed_cpus().into_iter().filter(|_| spins);
+    let write = |name: String, text: String| -> anyhow::Result<PathBuf> {
         let file = folder.join(name);
         std::fs::write(&file, text).with_context(|| file.display().to_string())?;
         Ok(file)
     };
-    Ok((write("kronogen.toml", toml_of(&generator)?)?, write("krononat.toml", toml_of(&sut)?)?))
+    let mut generator = layout.generator(0);
+    let server = |index| PortKind::MemifServer { socket: socket(index), id: 0 };
+    // It is the router, too, and must have its turn before whoever else runs here.
+    generator.idle = layout.idle();
+    generator.cores[0].cpu = cpus.next();
+    generator.cores[0].ports = (0..layout.suts()).map(server).collect();
+    if layout.suts() > 1 || layout.is_cluster() {
+        let absent = plan.absent_at_start().len() * usize::from(plan.topology.sut_cores);
+        generator.network = Some(layout.network(absent));
+    }
+    // The next hop of whatever a core under test sends: the generator's process is the switch.
+    let gateway = generator.cores[0].identity.mac;
+    let mut files = Vec::new();
+    let mut index = 0;
+    for server in 0..plan.topology.sut_servers {
+        let mut sut = layout.sut(server);
+        for core in &mut sut.cores {
+            core.cpu = cpus.next();
+            core.ports = vec![PortKind::MemifClient { socket: socket(index), id: 0 }];
+            core.identity.gateway = gateway;
+            index += 1;
+        }
+        files.push(write(format!("krononat{server}.toml"), toml_of(&sut)?)?);
+    }
+    Ok((write("kronogen.toml".to_owned(), toml_of(&generator)?)?, files))
 }
 
 fn toml_of(config: &impl Serialize) -> anyhow::Result<String> {
     toml::to_string(config).context("a configuration that is no TOML")
-}
-
-/// A process that tells lines of JSON on its standard output.
-struct Server<L> {
-    name: String,
-    child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Receiver<Result<L, String>>,
-}
-
-impl<L: DeserializeOwned + Send + 'static> Server<L> {
-    fn start(program: &Path, config: &Path) -> anyhow::Result<Server<L>> {
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut child = Command::new(program)
-            .arg("--config")
-            .arg(config)
-            .arg("--supervised")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| program.display().to_string())?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().context("a pipe from the process")?;
-        let (tell, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let parsed = serde_json::from_str(&line)
-                    .map_err(|error| format!("{error} in the line {line:.200}"));
-                if tell.send(parsed).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Server { name, child, stdin, lines })
-    }
-
-    /// The next line; `None` at the end of the output.
-    fn next(&mut self, patience: Duration) -> anyhow::Result<Option<L>> {
-        match self.lines.recv_timeout(patience) {
-            Ok(line) => line.map(Some).map_err(|error| anyhow::anyhow!("{}: {error}", self.name)),
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
-            Err(RecvTimeoutError::Timeout) => {
-                bail!("{} has said nothing for {patience:?}", self.name)
-            }
-        }
-    }
-
-    /// The next line if it comes in time; the end of the output is an error.
-    fn next_within(&mut self, patience: Duration) -> anyhow::Result<Option<L>> {
-        match self.lines.recv_timeout(patience) {
-            Ok(line) => line.map(Some).map_err(|error| anyhow::anyhow!("{}: {error}", self.name)),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => {
-                let status = self.child.wait()?;
-                bail!("{} ended early, {status}: its reason is above", self.name)
-            }
-        }
-    }
-
-    /// Every line that is there.
-    fn drain(&mut self, mut take: impl FnMut(L)) -> anyhow::Result<()> {
-        while let Some(line) = self.next_within(Duration::ZERO)? {
-            take(line);
-        }
-        Ok(())
-    }
-
-    /// Closes its standard input, on which a supervised process ends.
-    fn ask_to_end(&mut self) {
-        drop(self.stdin.take());
-    }
-
-    /// Waits for its end.
-    fn end(&mut self) -> anyhow::Result<()> {
-        self.ask_to_end();
-        let asked = Instant::now();
-        while asked.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "{}: {status}", self.name);
-                return Ok(());
-            }
-            thread::sleep(LOOK_EVERY);
-        }
-        bail!("{} has not ended {PATIENCE:?} after it was asked to", self.name)
-    }
-}
-
-impl<L> Drop for Server<L> {
-    /// No process outlives its testbed.
-    fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
 }
