@@ -139,6 +139,8 @@ impl Cluster {
         let patience = Patience {
             silent: Nanos(3 * beat.0),
             alone: Nanos(ALONE.0.max(10 * beat.0)),
+            // One that could answer and does not for so long is missed by the router as well.
+            answer: Nanos((2 * detection.0).max(10 * beat.0)),
             drain: us(1_000 * settings.drain_ms),
         };
         let mut random = Xoshiro256PlusPlus::seed_from_u64(random);
@@ -565,7 +567,9 @@ impl Cluster {
                     self.dirty = true;
                     break;
                 };
-                half.write(&mut frame, connections, &self.me, &self.key, &mut self.batch, now);
+                let seen = self.seen || !self.was_seen;
+                let (me, key) = (&self.me, &self.key);
+                half.write(&mut frame, connections, me, key, &mut self.batch, seen, now);
                 burst.push(frame);
             }
         }
@@ -612,6 +616,7 @@ impl Half {
         });
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a core has, and a shard of it needs")]
     fn write<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -619,11 +624,14 @@ impl Half {
         me: &Identity,
         key: &[u8; 16],
         batch: &mut ArrayVec<Copied, ENTRIES_MAX>,
+        seen: bool,
         now: Nanos,
     ) {
         let next = self.link.next(connections, Tick::at(now), now, batch);
         let mut flags = 0;
-        for (flag, set) in [(YIELDS, self.member.yields()), (WANTS, self.member.wants())] {
+        // A master that the network does not see serves nothing: whoever gets its packets may.
+        let yields = self.member.yields() || self.member.role() == Role::Master && !seen;
+        for (flag, set) in [(YIELDS, yields), (WANTS, self.member.wants())] {
             flags |= if set { flag } else { 0 };
         }
         let (shard, epoch, role) = (self.id, self.member.epoch(), self.member.role() as u8);

@@ -44,6 +44,8 @@ pub struct Patience {
     pub silent: Nanos,
     /// Without a word for this long, it is not there.
     pub alone: Nanos,
+    /// A question that nobody has answered for this long has found nobody.
+    pub answer: Nanos,
     /// How long one that has handed over still serves what was on its way.
     pub drain: Nanos,
 }
@@ -159,7 +161,7 @@ impl Member {
             Role::Joining | Role::Standby | Role::Doubt if !self.preferred => true,
             Role::Standby => self.other_is_off(),
             // It may have nobody to ask, and asks again once the network sees it.
-            Role::Doubt => self.silence(now) > self.patience.alone,
+            Role::Doubt => self.silence(now) > self.patience.answer,
             Role::Joining => false,
         }
     }
@@ -230,6 +232,10 @@ impl Member {
             Role::Doubt => true,
             Role::Joining | Role::Standby => false,
         };
+        if then < now {
+            // What was said before it slept says nothing any more, and nobody has been silent yet.
+            (self.heard, self.started) = (None, now);
+        }
         if doubts {
             self.turn_into(Role::Doubt, now);
         }
@@ -285,13 +291,12 @@ impl Member {
     /// Time passes, on a core that the network sees: one that is cut off hears nobody, and learns
     /// nothing from it.
     pub fn tick(&mut self, now: Nanos) {
-        if self.silence(now) <= self.patience.alone {
-            return;
-        }
+        let silence = self.silence(now);
+        let is_alone = silence > self.patience.alone;
         match self.role {
-            Role::Joining if self.preferred && !self.leaving => self.take(now),
+            Role::Joining if is_alone && self.preferred && !self.leaving => self.take(now),
             // Nobody is there who could have taken over.
-            Role::Doubt => self.turn_into(Role::Master, now),
+            Role::Doubt if silence > self.patience.answer => self.turn_into(Role::Master, now),
             _ => {}
         }
     }
@@ -308,9 +313,9 @@ mod tests {
 
     const MS: u64 = 1_000_000;
     const PATIENCE: Patience =
-        Patience { silent: Nanos(3 * MS), alone: Nanos(100 * MS), drain: Nanos(20 * MS) };
+        Patience { silent: at(3), alone: at(100), answer: at(100), drain: at(20) };
 
-    fn at(ms: u64) -> Nanos {
+    const fn at(ms: u64) -> Nanos {
         Nanos(ms * MS)
     }
 
@@ -412,6 +417,14 @@ mod tests {
         assert!(!a.doubt(at(200), at(200)), "3 was its last word");
         assert_eq!(a.role, Role::Master);
         assert!(a.doubt(at(100), at(5_000)), "it had not been gone when this one fell asleep");
+    }
+
+    #[test]
+    fn one_that_wakes_takes_nobody_for_silent() {
+        let (_, mut b) = pair();
+        b.doubt(at(10), at(500));
+        assert!(!b.may_take(at(503)), "it has not listened yet");
+        assert!(b.may_take(at(504)));
     }
 
     #[test]

@@ -39,7 +39,8 @@ mod tests {
     const ALONE: Nanos = Nanos(200 * MS);
 
     fn member(preferred: bool) -> Member {
-        let patience = Patience { silent: Nanos(3 * MS), alone: ALONE, drain: Nanos(20 * MS) };
+        let patience =
+            Patience { silent: Nanos(3 * MS), alone: ALONE, answer: ALONE, drain: Nanos(20 * MS) };
         Member::new(preferred, patience, Nanos(0))
     }
 
