@@ -84,6 +84,8 @@ struct Half {
     /// is an answer once it has heard it.
     asked: u64,
     answered: bool,
+    /// It has slept, and nothing has been said since that it may believe.
+    awaits: bool,
     served: bool,
 }
 
@@ -156,6 +158,7 @@ impl Cluster {
                 link: Link::new(random.next_u64() | 1, slots),
                 asked: 0,
                 answered: false,
+                awaits: false,
                 served: false,
             }
         };
@@ -280,12 +283,24 @@ impl Cluster {
         } else if now.since(self.stepped) > self.lease && self.session.is_some() {
             self.counts.slept += 1;
             self.doubt(self.stepped, now);
+            self.ask_anew();
             self.apply(pipeline, now);
         }
         if now.since(self.stepped) > SLEPT {
             self.settling = STEPS_TO_SETTLE;
         }
         self.stepped = now;
+    }
+
+    /// What was said while it slept is in its queues, and may long be past: nothing is believed before
+    /// it answers what is asked now.
+    fn ask_anew(&mut self) {
+        for half in &mut self.halves {
+            half.asked = half.link.next_counter();
+            half.awaits = true;
+            half.link.has_news();
+        }
+        self.dirty = true;
     }
 
     fn doubt(&mut self, then: Nanos, now: Nanos) {
@@ -333,6 +348,10 @@ impl Cluster {
             answers: head.heard >= half.asked,
         };
         half.answered |= heard.answers;
+        half.awaits &= !heard.answers;
+        if half.awaits {
+            return;
+        }
         if half.member.hear(heard, now) {
             half.link.restart(self.random.next_u64() | 1);
             return;
