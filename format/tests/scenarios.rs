@@ -5,7 +5,7 @@ use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 8] = [
+const SHIPPED: [(&str, &str); 14] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
     ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
@@ -14,6 +14,12 @@ const SHIPPED: [(&str, &str); 8] = [
     ("scenarios/capacity.toml", include_str!("../../scenarios/capacity.toml")),
     ("scenarios/capacity-ports.toml", include_str!("../../scenarios/capacity-ports.toml")),
     ("scenarios/server-failure.toml", include_str!("../../scenarios/server-failure.toml")),
+    ("server-leave.toml", include_str!("../../scenarios/server-leave.toml")),
+    ("server-join.toml", include_str!("../../scenarios/server-join.toml")),
+    ("server-return.toml", include_str!("../../scenarios/server-return.toml")),
+    ("core-hang.toml", include_str!("../../scenarios/core-hang.toml")),
+    ("rolling-upgrade.toml", include_str!("../../scenarios/rolling-upgrade.toml")),
+    ("partition.toml", include_str!("../../scenarios/partition.toml")),
 ];
 
 fn plan(source: &str, file: &str, overrides: &[(&str, &str)]) -> Result<Plan, String> {
