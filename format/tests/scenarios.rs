@@ -14,12 +14,12 @@ const SHIPPED: [(&str, &str); 14] = [
     ("scenarios/capacity.toml", include_str!("../../scenarios/capacity.toml")),
     ("scenarios/capacity-ports.toml", include_str!("../../scenarios/capacity-ports.toml")),
     ("scenarios/server-failure.toml", include_str!("../../scenarios/server-failure.toml")),
-    ("server-leave.toml", include_str!("../../scenarios/server-leave.toml")),
-    ("server-join.toml", include_str!("../../scenarios/server-join.toml")),
-    ("server-return.toml", include_str!("../../scenarios/server-return.toml")),
-    ("core-hang.toml", include_str!("../../scenarios/core-hang.toml")),
-    ("rolling-upgrade.toml", include_str!("../../scenarios/rolling-upgrade.toml")),
-    ("partition.toml", include_str!("../../scenarios/partition.toml")),
+    ("scenarios/server-leave.toml", include_str!("../../scenarios/server-leave.toml")),
+    ("scenarios/server-join.toml", include_str!("../../scenarios/server-join.toml")),
+    ("scenarios/server-return.toml", include_str!("../../scenarios/server-return.toml")),
+    ("scenarios/core-hang.toml", include_str!("../../scenarios/core-hang.toml")),
+    ("scenarios/rolling-upgrade.toml", include_str!("../../scenarios/rolling-upgrade.toml")),
+    ("scenarios/partition.toml", include_str!("../../scenarios/partition.toml")),
 ];
 
 fn plan(source: &str, file: &str, overrides: &[(&str, &str)]) -> Result<Plan, String> {
