@@ -3,7 +3,8 @@
 //! [`load`] reads a run directory, [`stats`] holds the pure, seeded statistics, [`scaling`] and
 //! [`latency`] turn a summary and a histogram log into curves, [`recovery`] says what each injected
 //! event did, [`warn`](mod@warn) says what a reader
-//! must know before using a figure, [`comparable`] what forbids setting two runs side by side,
+//! must know before using a figure, [`comparable`] what forbids setting two runs side by side, [`gate`]
+//! judges a candidate against its base,
 //! [`plot`] draws SVG and [`report`] writes one self-contained page.
 //!
 //! This crate measures nothing and changes no record: what it prints is in the run directory or
@@ -15,6 +16,7 @@
 
 pub mod comparable;
 pub mod figure;
+pub mod gate;
 pub mod latency;
 pub mod load;
 pub mod plot;
