@@ -49,6 +49,9 @@ pub struct Summary {
     pub recovery_ms: Vec<Recovery>,
     /// Evidence that the generator was not the one being measured.
     pub certificate: Certificate,
+    /// Energy of the processors during the measured phase.
+    #[serde(default)]
+    pub energy: Energy,
     /// The scenario's pass criteria and how they came out.
     pub pass: Pass,
 }
@@ -314,6 +317,19 @@ pub struct Certificate {
     pub forwarder_cycles_per_packet: Option<f64>,
     /// Longest pause of a generator core, in microseconds.
     pub longest_gap_us: Option<f64>,
+}
+
+/// Energy of whole processor packages (RAPL), over the time in which the generator of the measured
+/// phase sent. Generator, SUT and whatever else ran on these packages are in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Energy {
+    /// Joules of all packages; `null` where the host shows no counter.
+    pub package_j: Option<f64>,
+    /// Seconds in which they were counted.
+    pub seconds: Option<f64>,
+    /// Joules ÷ seconds.
+    pub watts: Option<f64>,
 }
 
 /// The scenario's criteria and how they came out.

@@ -15,6 +15,7 @@ pub mod capacity;
 pub mod check;
 pub mod cli;
 pub mod doctor;
+pub mod energy;
 pub mod exit;
 pub mod explain;
 pub mod host;

@@ -45,6 +45,25 @@ pub struct HugePages {
     pub free: u64,
 }
 
+/// One energy counter, as read at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnergyCounter {
+    /// Microjoules.
+    pub energy_uj: u64,
+    /// Where it starts again from 0, in microjoules.
+    pub range_uj: u64,
+}
+
+impl EnergyCounter {
+    /// Microjoules since `earlier`, if it has gone round at most once.
+    pub fn since(self, earlier: EnergyCounter) -> u64 {
+        match self.energy_uj.checked_sub(earlier.energy_uj) {
+            Some(spent) => spent,
+            None => earlier.range_uj.saturating_sub(earlier.energy_uj) + self.energy_uj,
+        }
+    }
+}
+
 impl Machine {
     /// The machine this process runs on.
     pub fn this() -> Machine {
@@ -219,6 +238,26 @@ impl Machine {
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => "none".to_owned(),
         })
+    }
+
+    /// Energy counters of the processor packages (RAPL), in the order of their names. Readable by
+    /// root alone on most kernels.
+    pub fn energy(&self) -> Vec<EnergyCounter> {
+        const ZONES: &str = "sys/class/powercap";
+        let zones = self.names(ZONES).into_iter().map(|name| format!("{ZONES}/{name}"));
+        // `psys` holds the packages, cores and memory lie in them: counted once, as packages.
+        let package = |zone: &String| {
+            self.text(&format!("{zone}/name")).is_some_and(|name| name.starts_with("package-"))
+        };
+        zones
+            .filter(package)
+            .filter_map(|zone| {
+                Some(EnergyCounter {
+                    energy_uj: self.number(&format!("{zone}/energy_uj"))?,
+                    range_uj: self.number(&format!("{zone}/max_energy_range_uj"))?,
+                })
+            })
+            .collect()
     }
 
     /// Memory in bytes.

@@ -6,6 +6,7 @@
 //! other, marked in its summary.
 
 use crate::cli::{self, RunFormat};
+use crate::energy::Meter;
 use crate::exit::{Answer, Exit, Refusal};
 use crate::host::{self, fingerprint};
 use crate::interrupt;
@@ -42,7 +43,8 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Answer> {
     let tsc_hz = Tsc::calibrate().hz().round();
     let host = fingerprint(&machine, Some(tsc_hz as u64));
     let directory = directory(args.out.as_deref(), &loaded.plan, &host, &started)?;
-    let mut record = Record::begin(directory, &loaded, &host)?;
+    let meter = Meter::new(&machine, &loaded.plan);
+    let mut record = Record::begin(directory, &loaded, &host, meter)?;
     let stop = interrupt::stop()?;
     let mut live = live(args);
     let before = machine.cpu_time();
@@ -115,24 +117,32 @@ struct Record {
     directory: RunDir,
     table: Table,
     samples: Vec<Sample>,
+    meter: Meter,
     /// The first failure to write: the run is then stopped.
     failure: Option<RunDirError>,
 }
 
 impl Record {
     /// Writes what is known before the start.
-    fn begin(directory: RunDir, loaded: &Loaded, host: &Host) -> anyhow::Result<Record> {
+    fn begin(
+        directory: RunDir,
+        loaded: &Loaded,
+        host: &Host,
+        meter: Meter,
+    ) -> anyhow::Result<Record> {
         directory.write("scenario.toml", loaded.source.as_bytes())?;
         directory.write("plan.toml", loaded.plan.to_toml().as_bytes())?;
         directory.write("host.json", pretty(host)?.as_bytes())?;
         let table = directory.table("samples.csv")?;
-        Ok(Record { directory, table, samples: Vec::new(), failure: None })
+        Ok(Record { directory, table, samples: Vec::new(), meter, failure: None })
     }
 
     /// Lets the testbed run, keeping samples as they come.
     fn measure(&mut self, plan: &Plan, stop: &Stop, live: &mut Live) -> anyhow::Result<Outcome> {
         let mut observe = |observation: Observation| {
-            live.observe(&observation, Instant::now());
+            let now = Instant::now();
+            self.meter.observe(&observation, now);
+            live.observe(&observation, now);
             if self.failure.is_none()
                 && let Err(error) = self.table.append(&observation.samples)
             {
@@ -188,8 +198,9 @@ impl Record {
             version: host::VERSION.to_owned(),
             interrupted: outcome.interrupted,
         };
-        let samples = &self.samples;
-        let summary = summarise(Context { plan, run, host, steal_share, samples }, outcome);
+        let (samples, energy) = (&self.samples[..], self.meter.energy());
+        let context = Context { plan, run, host, steal_share, samples, energy };
+        let summary = summarise(context, outcome);
         self.directory.write("summary.json", pretty(&summary)?.as_bytes())?;
         Ok(summary)
     }

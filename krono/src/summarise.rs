@@ -21,8 +21,8 @@ use format::Host;
 use format::plan::{PhasePlan, Plan, Rate, SutKind, Until};
 use format::sample::{Role, Sample};
 use format::summary::{
-    Connections, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut, SutCore,
-    Throughput, Trial,
+    Connections, Energy, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut, SutCore,
+    Throughput, Trial, Warning,
 };
 use kronogen::attack::AttackLedger;
 use kronogen::trial::Record;
@@ -47,6 +47,8 @@ pub struct Context<'a> {
     pub steal_share: Option<f64>,
     /// Rows of `samples.csv`.
     pub samples: &'a [Sample],
+    /// What the processors took meanwhile.
+    pub energy: Energy,
 }
 
 /// The phase whose trials are the result: the last to which something is done, else the last that
@@ -67,7 +69,7 @@ fn trials<'a>(plan: &Plan, outcome: &'a Outcome) -> Vec<&'a PhaseOutcome> {
 
 /// The summary of a run.
 pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
-    let Context { plan, run, host, steal_share, samples } = context;
+    let Context { plan, run, host, steal_share, samples, energy } = context;
     let trials = trials(plan, outcome);
     let rate = measured_phase(plan).map_or(Rate::None, |phase| phase.rate);
     let load = Load::of(&trials, rate);
@@ -86,11 +88,17 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
         connections: connections(outcome, &trials),
         recovery_ms: recovery::recoveries(plan, outcome),
         certificate: certificate::certificate(&load, outcome, &plan.topology, steal_share),
+        energy,
         pass: Pass { met: true, criteria: Vec::new() },
     };
     summary.throughput.bound = bound;
     summary.throughput.at_least = bound != Some(format::summary::Bound::Sut);
     summary.warnings = certificate::warnings(plan, outcome, &load, &trials);
+    if energy.package_j.is_none() {
+        let why = "the host shows no energy counter (RAPL): virtual machines have none, and on others \
+                   root alone may read it.";
+        summary.warnings.push(Warning::unavailable("energy.package_j", why));
+    }
     let missed = recovery::missed(plan, outcome);
     summary.invalid_reasons = certificate::invalid_reasons(&summary, &load, &trials, missed);
     summary.valid = summary.invalid_reasons.is_empty();

@@ -97,7 +97,8 @@ fn summary_of(rate: &str, records: &[Record]) -> Summary {
         interrupted: false,
     };
     let host = Host::default();
-    let context = Context { plan: &plan, run, host, steal_share: Some(0.0), samples: &[] };
+    let energy = Energy::default();
+    let context = Context { plan: &plan, run, host, steal_share: Some(0.0), samples: &[], energy };
     summarise(context, &outcome(records))
 }
 
