@@ -26,6 +26,7 @@ pub mod report;
 pub mod run;
 mod sample;
 pub mod schedule;
+pub mod search;
 pub mod segment;
 pub mod stamp;
 mod sum;
