@@ -10,16 +10,19 @@
 //! has heard that nobody else does. With BGP it announces each shard for itself, and the session of
 //! BFD only watches ([`crate::route`]).
 
+mod course;
+mod half;
+
 use crate::config::{self, Config, CoreConfig, Duty};
 use crate::connections::{Connections, Copied, Place};
 use crate::membership::{Heard, Member, Patience, Role};
 use crate::pipeline::Pipeline;
-use crate::replicate::message::{self, ENTRIES_MAX, Entry, Head, WANTS, YIELDS};
-use crate::replicate::{Link, Received, SPARE};
-use crate::route::{self, Speaker, announce};
+use crate::replicate::message::{self, ENTRIES_MAX, WANTS, YIELDS};
+use crate::replicate::{Link, Received};
+use crate::route::{self, Speaker};
 use crate::shard::{Part, Shard};
-use crate::timer::Tick;
 use arrayvec::ArrayVec;
+use course::Course;
 use dataplane::bfd::{self, Session};
 use dataplane::burst::Burst;
 use dataplane::clock::Nanos;
@@ -27,6 +30,7 @@ use dataplane::frame::{Frame, HEAD};
 use dataplane::identity::Identity;
 use dataplane::port::Port;
 use dataplane::wire::{bfd as watch, ipv4};
+use half::Half;
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::net::Ipv4Addr;
@@ -37,12 +41,6 @@ const LOOK_EVERY: Nanos = Nanos(50_000);
 
 /// Most messages one look sends.
 const MESSAGES_PER_LOOK: usize = 16;
-
-/// How long a server that leaves waits for its copies to be complete.
-const LEAVE_WITHIN: Nanos = Nanos(200_000_000);
-
-/// How long it waits for the router to send elsewhere what it has announced as about to go away.
-const MOVED_WITHIN: Nanos = Nanos(1_000_000_000);
 
 /// How long a core waits for the other one of a shard before it takes it for gone.
 const ALONE: Nanos = Nanos(200_000_000);
@@ -70,33 +68,6 @@ pub struct Counts {
     pub cut_off: u64,
     /// Times the core has slept for so long that it may have been replaced.
     pub slept: u64,
-}
-
-/// One shard, as this core has it.
-struct Half {
-    id: u32,
-    peer: Ipv4Addr,
-    base: u32,
-    addresses: u32,
-    member: Member,
-    link: Link,
-    /// The message that asked, in doubt, or that said that the server leaves: what the other core says
-    /// is an answer once it has heard it.
-    asked: u64,
-    answered: bool,
-    /// It has slept, and nothing has been said since that it may believe.
-    awaits: bool,
-    served: bool,
-}
-
-/// What the server has been told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Course {
-    Serving,
-    /// Since when: what it serves is handed over first.
-    Leaving(Nanos),
-    /// The router has been told.
-    Withdrawn(Nanos),
 }
 
 /// One core's part in a cluster.
@@ -210,31 +181,6 @@ impl Cluster {
     /// Whether the router sees this core.
     pub fn is_seen(&self) -> bool {
         self.seen
-    }
-
-    /// Hands over what is served here, and withdraws from the network then.
-    pub fn leave(&mut self, now: Nanos) {
-        if self.course == Course::Serving {
-            self.course = Course::Leaving(now);
-            for half in &mut self.halves {
-                half.member.leave();
-                half.asked = half.link.next_counter();
-                (half.answered, self.dirty) = (half.member.role() != Role::Master, true);
-                half.link.has_news();
-            }
-            if let Some(speaker) = &mut self.speaker {
-                speaker.leave();
-            }
-        }
-    }
-
-    /// Whether a server that leaves has nothing left to do.
-    pub fn is_gone(&self, now: Nanos) -> bool {
-        let Course::Withdrawn(since) = self.course else { return false };
-        let idle =
-            |half: &Half| half.member.role() != Role::Master && !half.member.is_draining(now);
-        let told = self.speaker.as_ref().is_none_or(Speaker::is_silent);
-        told && self.halves.iter().all(idle) || now.since(since) > LEAVE_WITHIN
     }
 
     /// The session by which the router learns what to send here, where there is one.
@@ -404,14 +350,6 @@ impl Cluster {
         }
     }
 
-    /// Lets the session not come up again before what is this core's duty can be served.
-    fn withdraw(&mut self) {
-        if let Some(session) = &mut self.session {
-            session.set_admin_down(watch::Diagnostic::AdminDown);
-        }
-        (self.announced, self.seen) = (false, false);
-    }
-
     /// A packet of a shard that is not served here has come all the same.
     fn take_over(&mut self, head: &[u8; HEAD], pipeline: &mut Pipeline, now: Nanos) {
         let Some(part) = pipeline.unserved(head) else { return };
@@ -490,74 +428,6 @@ impl Cluster {
         self.send(port, pipeline.connections(), now)
     }
 
-    /// Announces or withdraws the core when its time has come.
-    fn go_on(&mut self, now: Nanos) {
-        let is_moved = self.is_moved(now);
-        let Some(session) = &mut self.session else { return };
-        match self.course {
-            // Each shard is announced for itself.
-            Course::Serving if self.speaker.is_some() => {
-                self.announced = true;
-                session.set_admin_up();
-            }
-            Course::Serving if self.announced => {
-                if self.halves.iter().any(|half| half.member.must_withdraw()) {
-                    self.withdraw();
-                }
-            }
-            Course::Serving => {
-                if self.halves.iter().all(|half| half.member.is_ready(now)) {
-                    self.announced = true;
-                    session.set_admin_up();
-                }
-            }
-            Course::Leaving(since) => {
-                // Withdrawn is what the other core knows of and has all of.
-                let told = |half: &Half| half.answered && half.link.backlog() == 0;
-                let told = self.halves.iter().all(told);
-                let (done, within) = match &self.speaker {
-                    None => (told, LEAVE_WITHIN),
-                    Some(_) => (told && is_moved, MOVED_WITHIN),
-                };
-                if done || now.since(since) > within {
-                    self.course = Course::Withdrawn(now);
-                    // Where there is BGP, the session with the router ends before the watch does.
-                    if self.speaker.is_none() {
-                        session.set_admin_down(watch::Diagnostic::AdminDown);
-                    }
-                }
-            }
-            Course::Withdrawn(_) => {
-                if self.speaker.as_ref().is_none_or(Speaker::is_silent) {
-                    session.set_admin_down(watch::Diagnostic::AdminDown);
-                }
-            }
-        }
-    }
-
-    /// Whether others serve what was served here, and what was on its way has come.
-    fn is_moved(&self, now: Nanos) -> bool {
-        let serves = |half: &Half| half.member.role() == Role::Master || half.member.serves(now);
-        !self.halves.iter().any(serves)
-    }
-
-    /// Has BGP say what the core is for each of its shards.
-    fn announce(&mut self, now: Nanos) {
-        let Some(speaker) = &mut self.speaker else { return };
-        let withdrawn = matches!(self.course, Course::Withdrawn(_));
-        for (at, half) in self.halves.iter().enumerate() {
-            let announced = self.seen && !withdrawn;
-            let preference = announced
-                .then(|| announce::preference(&half.member, speaker.said(at), now))
-                .flatten();
-            speaker.say(at, preference);
-        }
-        match withdrawn {
-            true => speaker.end(),
-            false => speaker.begin(),
-        }
-    }
-
     fn send<P: Port>(&mut self, port: &mut P, connections: &Connections, now: Nanos) -> u32 {
         let mut frames = Burst::new();
         let mut burst = Burst::new();
@@ -598,67 +468,6 @@ impl Cluster {
         }
         self.counts.sent += sent as u64;
         sent as u32
-    }
-}
-
-impl Half {
-    /// Time passes: the walk goes on, the member's patience runs out.
-    fn advance(&mut self, connections: &Connections, hears: bool, now: Nanos) {
-        let before = self.member.role();
-        if hears {
-            self.member.tick(now);
-        }
-        match self.member.role() {
-            Role::Master => {
-                if before == Role::Joining {
-                    self.link.begin();
-                }
-                self.link.walk(connections, now);
-            }
-            Role::Joining | Role::Standby => {
-                let whole = self.link.is_whole() || self.member.is_draining(now);
-                if whole {
-                    self.member.set_whole(true, now);
-                }
-            }
-            Role::Doubt => {}
-        }
-    }
-
-    /// Writes what the master tells into the copy.
-    fn take_in(&mut self, head: &Head, entries: &[Entry], pipeline: &mut Pipeline, now: Nanos) {
-        let (base, addresses) = (self.base, self.addresses);
-        let tick = Tick::at(now);
-        self.link.restore(head, entries, |entry| {
-            let Some(copy) = entry.read(base, addresses) else { return false };
-            pipeline.restore(&copy, SPARE, tick)
-        });
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what a core has, and a shard of it needs")]
-    fn write<F: Frame>(
-        &mut self,
-        frame: &mut F,
-        connections: &Connections,
-        me: &Identity,
-        key: &[u8; 16],
-        batch: &mut ArrayVec<Copied, ENTRIES_MAX>,
-        seen: bool,
-        now: Nanos,
-    ) {
-        let next = self.link.next(connections, Tick::at(now), now, batch);
-        let mut flags = 0;
-        // A master that the network does not see serves nothing: whoever gets its packets may.
-        let yields = self.member.yields() || self.member.role() == Role::Master && !seen;
-        for (flag, set) in [(YIELDS, yields), (WANTS, self.member.wants())] {
-            flags |= if set { flag } else { 0 };
-        }
-        let (shard, epoch, role) = (self.id, self.member.epoch(), self.member.role() as u8);
-        let head = Head { shard, epoch, role, flags, ..next };
-        frame.set_len(message::frame_len(batch.len()));
-        let entries = batch.iter().map(|copy| Entry::new(copy, self.base));
-        message::write(frame.bytes_mut(), me, self.peer, key, &head, entries);
-        self.link.counts.bytes += frame.len() as u64;
     }
 }
 
