@@ -129,7 +129,6 @@ impl Connection {
         let remote = (IpAddress::Ipv4(self.router), PORT);
         let local = (IpAddress::Ipv4(self.me.ip), DYNAMIC_PORTS | port);
         if socket.connect(interface.context(), remote, local).is_ok() {
-            socket.set_timeout(Some(PATIENCE));
             socket.set_nagle_enabled(false);
         }
     }
@@ -196,10 +195,20 @@ impl Connection {
 
     /// Handles what has come, and moves what is to be sent from `free` frames to `out`.
     pub fn poll<F: Frame>(&mut self, now: Nanos, free: &mut Burst<F>, out: &mut Burst<F>) {
+        self.limit_patience();
         let Connection { interface, sockets, inbox, me, .. } = self;
         let mut wire = Wire { me: *me, inbox, free, out, left: SENT_PER_POLL };
         let now = Instant::from_micros((now.0 / 1_000) as i64);
         interface.poll(now, &mut wire, sockets);
+    }
+
+    /// smoltcp ends a connection after so long a silence whether or not it waits for anything, and a
+    /// router with nothing to say is silent for a third of the hold time.
+    fn limit_patience(&mut self) {
+        let is_opening = self.status() == Status::Opening;
+        let socket = self.socket_mut();
+        let waits = is_opening || socket.send_queue() > 0;
+        socket.set_timeout(waits.then_some(PATIENCE));
     }
 }
 

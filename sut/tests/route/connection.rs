@@ -128,7 +128,7 @@ struct Net<'a> {
     peer: Peer,
     frames: Burst<&'a mut Buffer>,
     now: Nanos,
-    /// One frame in so many is lost; 0 for none.
+    /// One frame in so many is lost; 0 for none, 1 for all.
     lost: u64,
     random: SplitMix64,
 }
@@ -251,6 +251,25 @@ fn a_router_that_is_cut_off_is_told_all_again() {
     assert_eq!(net.table(), 0, "the router has been reset");
     net.run_until("all announced again", |net| net.is_told() && net.table() == 60);
     assert!(net.now.since(now) > Nanos(700_000_000), "not at once");
+}
+
+/// A keepalive of the core is due after 30 s, and this router never has another.
+#[test]
+fn a_silent_router_keeps_its_session_while_nothing_is_unacknowledged() {
+    let mut arena = Arena::new(32).unwrap();
+    let mut net = Net::new(&mut arena, 0, false);
+    net.speaker.say(0, Some(Preference::First));
+    net.run_until("announced", |net| net.is_told() && net.table() == 1);
+    for _ in 0..25_000 {
+        net.step();
+        assert_eq!(net.speaker.session().state(), State::Established, "at {:?}", net.now);
+    }
+    net.speaker.say(0, None);
+    net.lost = 1;
+    let now = net.now;
+    net.run_until("given up", |net| net.speaker.session().state() == State::Idle);
+    let patience = net.now.since(now).0 / 1_000_000_000;
+    assert!((9..=11).contains(&patience), "{patience} s without an acknowledgement");
 }
 
 /// The router of this test sends with a time to live of 64 (RFC 5082).
