@@ -2,8 +2,8 @@
 //! here wrote sends a shard's packets where they belong.
 //!
 //! What is looked at is the router's kernel: which route its table has for the shard's external
-//! prefix. The master's must win over the slave's, go once BFD misses a master that was killed, and
-//! come back with it.
+//! prefix. The master's must win over the slave's, go once BFD misses a master that was killed, come
+//! back with it, and move away from a server that leaves before that one's session ends.
 //!
 //! Needs root, BIRD 2 and DPDK's driver for packet sockets; where one is missing it says `skipped`
 //! and why.
@@ -77,6 +77,25 @@ fn inside() -> anyhow::Result<()> {
     wait_for("the master's return", PATIENCE, || setting::route() == Some(master))?;
     println!("back: the master's route wins again");
     wait_for("both routes", PATIENCE, || bird.routes() == [master, slave])?;
+
+    let begun = Instant::now();
+    first.ask_to_leave()?;
+    let mut moved = None;
+    let mut told = false;
+    wait_for("the end of its session", PATIENCE, || {
+        let now_there = setting::route();
+        if moved.is_none() && now_there == Some(slave) {
+            moved = Some(begun.elapsed());
+        }
+        told |= bird.describe(master).contains("(65535,0)");
+        bird.routes() == [slave]
+    })?;
+    let ended = begun.elapsed();
+    println!("left: moved after {moved:?}, session ended after {ended:?}");
+    anyhow::ensure!(told, "no GRACEFUL_SHUTDOWN was seen");
+    let moved = moved.ok_or_else(|| anyhow::anyhow!("the route has not moved before the end"))?;
+    anyhow::ensure!(moved < ended, "{moved:?} and {ended:?}");
+    anyhow::ensure!(setting::route() == Some(slave));
     drop((first, second));
     Ok(())
 }

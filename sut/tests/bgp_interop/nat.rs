@@ -4,6 +4,8 @@ use crate::bird::{ASN, ROUTER_ASN};
 use crate::setting::{ADDRESSES, EXTERNAL, ROUTER, ROUTER_MAC, mac};
 use crate::{BFD_INTERVAL_MS, BFD_MULTIPLIER};
 use anyhow::Context;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -23,9 +25,20 @@ impl Server {
         Ok(Server { child: command.spawn().context("krononat")? })
     }
 
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        // `ip netns exec` becomes the program it starts.
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
+        kill(pid, signal).context("a signal to krononat")
+    }
+
     /// Ends it as a power cut would.
     pub(crate) fn kill(self) {
         drop(self);
+    }
+
+    /// Asks it to hand over what it serves.
+    pub(crate) fn ask_to_leave(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGTERM)
     }
 }
 
