@@ -21,6 +21,7 @@ run: setup ## The main job: IMIX through Krononat on this machine, under a minut
 test: setup ## Everything that must pass before a change lands
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
+	SEEDS=$(or $(SEEDS),10000) $(CARGO) test -p krononat --test seeds worlds -- --nocapture
 	$(CARGO) test -p krononat --test netns -- --where-possible
 	$(CARGO) test -p krononat --test bgp_interop
 	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)

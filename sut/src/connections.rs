@@ -43,8 +43,8 @@ use dataplane::cpu;
 use dataplane::memory::Pages;
 use dataplane::wire::{ENDPOINT_BITS, Endpoint, ipv4};
 use quota::Accounts;
-use record::Record;
-use sessions::Sessions;
+use record::{Record, Shared};
+use sessions::{Sessions, Tenure};
 
 /// Why a connection was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,11 +299,11 @@ impl Connections {
         if inside.protocol() != protocol || record.is_free() {
             return Err(NotFound::Unknown);
         }
-        if record.sessions().is_none() {
+        let Some(Shared { tenure, .. }) = record.sessions() else {
             let over = record.life().is_past(now);
             return Err(if over { NotFound::Unknown } else { NotFound::Filtered });
-        }
-        let live = self.sessions.find(slot, from).map(|at| (at, self.sessions.life(at)));
+        };
+        let live = self.sessions.find(slot, tenure, from).map(|at| (at, self.sessions.life(at)));
         let Some((entry, life)) = live.filter(|(_, life)| !life.is_past(now)) else {
             return Err(NotFound::Filtered);
         };
@@ -336,7 +336,7 @@ impl Connections {
         let mapping = self.table.find(hash, |slot| records[slot as usize].is_of(inside));
         if let Some(entry) = mapping {
             match self.records[entry.slot as usize].sessions() {
-                Some(count) => self.join_shared(Slot(entry.slot), count, packet)?,
+                Some(shared) => self.join_shared(Slot(entry.slot), shared, packet)?,
                 None => self.join_private(entry, packet)?,
             }
             return Ok(Slot(entry.slot));
@@ -358,14 +358,15 @@ impl Connections {
 
     /// A packet of a mapping whose sessions are elsewhere: it goes on in one of them, takes the place
     /// of one that is over, or joins.
-    fn join_shared(&mut self, slot: Slot, count: u32, packet: Opening) -> Result<(), NotOpened> {
+    fn join_shared(&mut self, slot: Slot, it: Shared, packet: Opening) -> Result<(), NotOpened> {
         let Opening { subscriber, remote, now, .. } = packet;
-        let Some(entry) = self.sessions.find(slot, remote) else {
+        let Some(entry) = self.sessions.find(slot, it.tenure, remote) else {
             let first = packet.first(&self.deadlines)?;
             self.accounts.admit(subscriber, first.state)?;
-            self.add(slot, remote, first, now)?;
+            self.add(slot, it.tenure, remote, first, now)?;
             self.accounts.enter(subscriber, first.state);
-            self.records[slot.0 as usize] = Record::shared(packet.inside, count + 1);
+            let it = Shared { count: it.count + 1, ..it };
+            self.records[slot.0 as usize] = Record::shared(packet.inside, it);
             self.opened += 1;
             return Ok(());
         };
@@ -394,12 +395,13 @@ impl Connections {
         if !self.sessions.has_room(2) {
             return Err(NotOpened::TableFull);
         }
-        self.add(slot, record.remote(), record.life(), now)?;
+        let tenure = self.sessions.begin();
+        self.add(slot, tenure, record.remote(), record.life(), now)?;
         // From here on the mapping is shared, even if the second finds no room.
-        self.records[slot.0 as usize] = Record::shared(inside, 1);
+        self.records[slot.0 as usize] = Record::shared(inside, Shared { count: 1, tenure });
         self.shared += 1;
-        self.add(slot, remote, first, now)?;
-        self.records[slot.0 as usize] = Record::shared(inside, 2);
+        self.add(slot, tenure, remote, first, now)?;
+        self.records[slot.0 as usize] = Record::shared(inside, Shared { count: 2, tenure });
         self.accounts.enter(subscriber, first.state);
         self.opened += 1;
         Ok(())
@@ -423,15 +425,25 @@ impl Connections {
     fn add(
         &mut self,
         slot: Slot,
+        tenure: Tenure,
         remote: Endpoint,
         life: Life,
         now: Tick,
     ) -> Result<(), NotOpened> {
         let look = self.deadlines.look_again(now, life);
-        let index = self.sessions.add(slot, remote, life, look);
-        let index = index.map_err(|_| NotOpened::TableFull)?;
-        self.changes.note(Place::Session(index), life.state);
+        let added = self.sessions.add(slot, tenure, remote, life, look);
+        let added = added.map_err(|_| NotOpened::TableFull)?;
+        self.ended(slot, added.replaced);
+        self.changes.note(Place::Session(added.index), life.state);
         Ok(())
+    }
+
+    /// What was left of a session has ended, if there was one.
+    fn ended(&mut self, slot: Slot, state: Option<State>) {
+        if let Some(state) = state {
+            self.accounts.leave(holder(&self.ports, slot), state);
+            self.expired += 1;
+        }
     }
 
     /// The subscriber's endpoint of a live connection, known by its slot, for a packet about it that
@@ -461,7 +473,10 @@ impl Connections {
     fn life(&self, slot: Slot, remote: Endpoint) -> Option<Life> {
         let record = &self.records[slot.0 as usize];
         match record.sessions() {
-            Some(_) => self.sessions.find(slot, remote).map(|entry| self.sessions.life(entry)),
+            Some(it) => {
+                let entry = self.sessions.find(slot, it.tenure, remote)?;
+                Some(self.sessions.life(entry))
+            }
             None => (!record.is_free() && record.is_with(remote)).then(|| record.life()),
         }
     }
@@ -474,7 +489,7 @@ impl Connections {
         table.sweep(now.0, buckets, |slot| {
             let record = &mut records[slot as usize];
             match record.sessions() {
-                Some(0) => *shared -= 1,
+                Some(Shared { count: 0, .. }) => *shared -= 1,
                 Some(_) => return table::Verdict::Keep(deadlines.soonest(now)),
                 None if !record.life().is_past(now) => {
                     return table::Verdict::Keep(deadlines.look_again(now, record.life()));
@@ -489,12 +504,18 @@ impl Connections {
             table::Verdict::Remove
         });
         let buckets = (sessions.buckets() * buckets).div_ceil(all);
-        sessions.sweep(now, buckets, deadlines, |slot, state| {
-            accounts.leave(holder(ports, slot), state);
+        sessions.sweep(now, buckets, deadlines, |slot, tenure, life| {
             let record = &mut records[slot.0 as usize];
-            let left = record.sessions().expect("a session elsewhere has a shared mapping") - 1;
-            *record = Record::shared(record.inside(), left);
+            let shared = record.sessions().filter(|it| it.tenure == tenure);
+            if let Some(it) = shared {
+                if !life.is_past(now) {
+                    return false;
+                }
+                *record = Record::shared(record.inside(), Shared { count: it.count - 1, ..it });
+            }
+            accounts.leave(holder(ports, slot), life.state);
             *expired += 1;
+            true
         });
     }
 

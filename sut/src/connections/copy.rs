@@ -2,10 +2,14 @@
 //!
 //! A copy has the same ports, the same remotes and the same state, under the same slots: the external
 //! address and port *are* where a connection is held, on every core. So restoring is idempotent, and
-//! what is told twice, or late, or in another order does no harm as long as it is true when told.
+//! what is told twice does no harm as long as it is true when told.
 //!
-//! Nobody admits what is restored: the core that opened it did. Refused is only what cannot be.
+//! Who tells is right. A port, or a subscriber's endpoint, that is another mapping's here is so no
+//! longer, however many sessions that one had: they end with it. Nobody admits what is restored: the
+//! core that opened it did. Refused is only what cannot be.
 
+use super::record::Shared;
+use super::sessions::Tenure;
 use super::{Connections, Inside, Place, Record};
 use crate::life::Life;
 use crate::ports::{Slot, Subscriber};
@@ -34,8 +38,6 @@ pub enum NotRestored {
     Port,
     /// There is no room.
     Full,
-    /// The port is that of another mapping with several sessions, which have not ended here.
-    Conflict,
 }
 
 impl Connections {
@@ -62,8 +64,16 @@ impl Connections {
             Place::Record(slot) => {
                 self.records.get(slot.0 as usize).filter(|it| !it.is_free()).map(|_| slot)
             }
-            Place::Session(index) => Some(self.sessions.at(index).0),
+            Place::Session(index) => {
+                let (slot, tenure, ..) = self.sessions.at(index);
+                self.is_current(slot, tenure).then_some(slot)
+            }
         }
+    }
+
+    /// Whether a tenure is that of the mapping that has the slot.
+    fn is_current(&self, slot: Slot, tenure: Tenure) -> bool {
+        self.records[slot.0 as usize].sessions().is_some_and(|it| it.tenure == tenure)
     }
 
     /// Sessions that share mappings: indices of their pool that may hold one.
@@ -82,9 +92,11 @@ impl Connections {
                 (slot, record.remote(), record.life(), true)
             }
             Place::Session(index) => {
-                let (slot, remote, life) = self.sessions.at(index);
+                let (slot, tenure, remote, life) = self.sessions.at(index);
                 // Its place in the pool outlives it.
-                self.records[slot.0 as usize].sessions().filter(|&count| count > 0)?;
+                if !self.is_current(slot, tenure) {
+                    return None;
+                }
                 (slot, remote, life, false)
             }
         };
@@ -116,13 +128,13 @@ impl Connections {
         let life = Life { expiry: now.0.wrapping_add(left), ..copy.life };
         let here = self.records[slot.0 as usize];
         if !here.is_free() && (here.inside() != inside || only && here.sessions().is_some()) {
-            self.forget(slot)?;
+            self.forget(slot);
         }
         let hash = self.table.hash_words(&[inside.bits()]);
         let records = &self.records;
         let mapped = self.table.find(hash, |slot| records[slot as usize].is_of(inside));
         if let Some(entry) = mapped.filter(|entry| entry.slot != slot.0) {
-            self.forget(Slot(entry.slot))?;
+            self.forget(Slot(entry.slot));
         }
         let look = self.deadlines.look_again(now, life);
         let record = self.records[slot.0 as usize];
@@ -155,36 +167,41 @@ impl Connections {
         now: Tick,
     ) -> Result<(), NotRestored> {
         let inside = record.inside();
-        let Some(count) = record.sessions() else {
+        let Some(it) = record.sessions() else {
             if !self.sessions.has_room(2) {
                 return Err(NotRestored::Full);
             }
             let before = self.deadlines.look_again(now, record.life());
-            let moved = self.sessions.add(slot, record.remote(), record.life(), before);
-            moved.map_err(|_| NotRestored::Full)?;
-            self.records[slot.0 as usize] = Record::shared(inside, 1);
+            let tenure = self.sessions.begin();
+            let moved = self.sessions.add(slot, tenure, record.remote(), record.life(), before);
+            let moved = moved.map_err(|_| NotRestored::Full)?;
+            self.ended(slot, moved.replaced);
+            self.records[slot.0 as usize] = Record::shared(inside, Shared { count: 1, tenure });
             self.shared += 1;
             let record = self.records[slot.0 as usize];
             return self.restore_shared(slot, subscriber, record, remote, life, look, now);
         };
-        if let Some(entry) = self.sessions.find(slot, remote) {
+        if let Some(entry) = self.sessions.find(slot, it.tenure, remote) {
             self.accounts.turn(subscriber, self.sessions.life(entry).state, life.state);
             self.sessions.set_life(entry, life);
             self.sessions.look_at(entry, look);
             return Ok(());
         }
-        self.sessions.add(slot, remote, life, look).map_err(|_| NotRestored::Full)?;
-        self.records[slot.0 as usize] = Record::shared(inside, count + 1);
+        let added = self.sessions.add(slot, it.tenure, remote, life, look);
+        let added = added.map_err(|_| NotRestored::Full)?;
+        self.ended(slot, added.replaced);
+        let it = Shared { count: it.count + 1, ..it };
+        self.records[slot.0 as usize] = Record::shared(inside, it);
         self.accounts.enter(subscriber, life.state);
         Ok(())
     }
 
-    /// Drops a mapping with its one session: another is in its place on the core that serves it.
-    fn forget(&mut self, slot: Slot) -> Result<(), NotRestored> {
+    /// Drops a mapping and its sessions: another is in its place on the core that serves it.
+    fn forget(&mut self, slot: Slot) {
         let record = self.records[slot.0 as usize];
         match record.sessions() {
-            Some(0) => self.shared -= 1,
-            Some(_) => return Err(NotRestored::Conflict),
+            // They are nobody's from now on, and count as held until the sweep meets them.
+            Some(_) => self.shared -= 1,
             None => self.accounts.leave(super::holder(&self.ports, slot), record.life().state),
         }
         let hash = self.table.hash_words(&[record.inside().bits()]);
@@ -193,6 +210,5 @@ impl Connections {
         }
         self.records[slot.0 as usize] = Record::NONE;
         self.ports.release(slot);
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! What the core knows of a connection, in 16 bytes: two words, each compared whole.
 
+use super::sessions::Tenure;
 use crate::conntrack::State;
 use crate::life::Life;
 use dataplane::wire::{ENDPOINT_BITS, Endpoint};
@@ -39,6 +40,7 @@ impl Inside {
 const PROTOCOL_AT: u32 = 48;
 const STATE_AT: u32 = 56;
 const EXPIRY_AT: u32 = 48;
+const TENURE_AT: u32 = 32;
 
 /// Set in the state's byte of a mapping whose sessions are elsewhere.
 const SHARED: u64 = 1 << 63;
@@ -47,8 +49,8 @@ const MAPPING_BITS: u64 = (1 << STATE_AT) - 1;
 /// The mapping of an external port, and its session. Zero is "no mapping".
 ///
 /// `mapping` is endpoint, protocol and state; `session` is the remote endpoint and the expiry. A
-/// mapping that several sessions share has them in [`super::sessions`] and their number here, in
-/// place of a remote; the flag keeps one from being taken for the other.
+/// mapping that several sessions share has them in [`super::sessions`], and here their number and
+/// its tenure in place of a remote; the flag keeps one from being taken for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(super) struct Record {
@@ -57,6 +59,14 @@ pub(super) struct Record {
 }
 
 const _: () = assert!(size_of::<Record>() == 16);
+
+/// What the record of a shared mapping says of its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shared {
+    /// How many there are.
+    pub(super) count: u32,
+    pub(super) tenure: Tenure,
+}
 
 impl Record {
     pub(super) const NONE: Record = Record { mapping: 0, session: 0 };
@@ -70,8 +80,9 @@ impl Record {
     }
 
     #[inline]
-    pub(super) fn shared(inside: Inside, sessions: u32) -> Record {
-        Record { mapping: inside.0 | SHARED, session: u64::from(sessions) }
+    pub(super) fn shared(inside: Inside, it: Shared) -> Record {
+        let session = u64::from(it.count) | u64::from(it.tenure.0) << TENURE_AT;
+        Record { mapping: inside.0 | SHARED, session }
     }
 
     #[inline]
@@ -97,10 +108,11 @@ impl Record {
         (self.mapping & !(0x7f << STATE_AT)) >> PROTOCOL_AT == u64::from(protocol)
     }
 
-    /// Number of sessions of a shared mapping.
+    /// The sessions of a shared mapping.
     #[inline]
-    pub(super) fn sessions(&self) -> Option<u32> {
-        (self.mapping & SHARED != 0).then_some(self.session as u32)
+    pub(super) fn sessions(&self) -> Option<Shared> {
+        let tenure = Tenure((self.session >> TENURE_AT) as u32);
+        (self.mapping & SHARED != 0).then_some(Shared { count: self.session as u32, tenure })
     }
 
     #[inline]
@@ -172,9 +184,10 @@ mod tests {
     #[test]
     fn a_shared_mapping_is_never_taken_for_a_private_one() {
         let inside = Inside::new(Endpoint::new(INSIDE as u32, 5000), 1);
-        let record = Record::shared(inside, 2);
+        let shared = Shared { count: 2, tenure: Tenure(0xff_ffff) };
+        let record = Record::shared(inside, shared);
         assert!(record.is_of(inside) && !record.is_private_of(inside) && !record.is_private(1));
-        assert_eq!((record.sessions(), record.inside()), (Some(2), inside));
+        assert_eq!((record.sessions(), record.inside()), (Some(shared), inside));
         assert!(Record::NONE.is_free() && !record.is_free());
     }
 }

@@ -60,6 +60,13 @@ impl ShardView {
         format!("{a}; {b}; packets go to {steered}")
     }
 
+    /// Whether anything of its outline differs.
+    pub(crate) fn is_other_than(&self, before: &ShardView) -> bool {
+        let told = |half: &HalfView| (half.core, half.role, half.epoch, half.serves);
+        let halves = |it: &ShardView| it.halves.map(|half| half.as_ref().map(told));
+        self.steered != before.steered || halves(self) != halves(before)
+    }
+
     pub(crate) fn half(&self, core: usize) -> Option<&HalfView> {
         self.halves.iter().flatten().find(|half| half.core == core)
     }

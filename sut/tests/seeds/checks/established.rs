@@ -11,10 +11,6 @@
 //! A session must not change its port at a core that has it, nor cease to pass there while the
 //! network is calm. At a core that does not have it, it may: unless another core has it with which
 //! nothing was wrong for [`ALONE`] when the reign began, for then that one should have served it.
-//!
-//! Not promised, since it is not kept: what a core is told that has refused an entry. Where two cores
-//! have both served a shard, one of them while it was cut off, a mapping of several sessions that
-//! only one of them has cannot be replaced by what the other tells (`NotRestored::Conflict`).
 
 use super::{Checked, ensure};
 use crate::traffic::{Passed, Stage, Traffic};
@@ -216,7 +212,7 @@ impl Established {
                 return it.settled_at.is_some();
             };
             let copied = told || in_time && now.since(settled) >= COPIED_WITHIN;
-            if copied && standby.refused == 0 {
+            if copied {
                 it.held |= of_standby;
             }
             !copied

@@ -39,7 +39,7 @@ impl World {
         let shards = (0..self.shards.len()).map(|id| self.look_at(id, &cores, before.get(id)));
         let shards: Vec<ShardView> = shards.collect();
         for (id, (it, was)) in shards.iter().zip(&before).enumerate() {
-            if it.outline() != was.outline() {
+            if it.is_other_than(was) {
                 let ms = now.0 as f64 / MS as f64;
                 self.trace.push(format!("{ms:9.2} ms      shard {id}: {}", it.outline()));
             }
