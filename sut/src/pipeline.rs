@@ -179,10 +179,10 @@ impl Pipeline {
             hashes: [Hash::NONE; BURST],
             slots: [Slot(0); BURST],
         };
-        for (index, frame) in burst.iter().enumerate() {
-            let (outbound, inbound) = self.classify(frame.head(), frame.len());
-            paths.outbound.insert_if(index, outbound);
-            paths.inbound.insert_if(index, inbound);
+        if self.shard.is_one_range() {
+            self.classify::<true, F>(burst, &mut paths);
+        } else {
+            self.classify::<false, F>(burst, &mut paths);
         }
         let rest = Group::first(burst.len()).without(paths.outbound).without(paths.inbound);
         let mut ipv6 = Group::default();
@@ -216,20 +216,24 @@ impl Pipeline {
         self.fragments.sweep(now);
     }
 
-    /// Whether a packet goes from a subscriber to the Internet, and whether from the Internet to an
-    /// external address: neither, if it is not plain or not for this core to forward. A subscriber's
+    /// Which packets go from a subscriber to the Internet, and which from the Internet to an
+    /// external address: neither, if one is not plain or not for this core to forward. A subscriber's
     /// packet to an external address is outbound: the network routes it back, and it comes in as any
-    /// other (hairpinning, RFC 4787 REQ-9).
+    /// other (hairpinning, RFC 4787 REQ-9). `ONE` is [`Shard::is_one_range`].
     #[inline]
-    fn classify(&self, head: &[u8; HEAD], len: usize) -> (bool, bool) {
-        let packet = Plain::read(head);
-        let destination = packet.destination.address();
-        let own = destination == u32::from(self.identity.ip);
-        let flaws = wire::flaws(head, len) | u64::from(own) | u64::from(packet.ttl <= 1);
-        let forward = flaws | self.station.differs(head) == 0;
-        let outbound = self.shard.is_subscriber(packet.source.address());
-        let inbound = self.shard.external_index(destination).is_some();
-        (forward & outbound, forward & inbound & !outbound)
+    fn classify<const ONE: bool, F: Frame>(&self, burst: &Burst<F>, paths: &mut Paths) {
+        for (index, frame) in burst.iter().enumerate() {
+            let head = frame.head();
+            let packet = Plain::read(head);
+            let destination = packet.destination.address();
+            let own = destination == u32::from(self.identity.ip);
+            let flaws = wire::flaws(head, frame.len());
+            let flaws = flaws | u64::from(own) | u64::from(packet.ttl <= 1);
+            let forward = flaws | self.station.differs(head) == 0;
+            let (from, to) = self.shard.ends::<ONE>(packet.source.address(), destination);
+            paths.outbound.insert_if(index, forward & from);
+            paths.inbound.insert_if(index, forward & to & !from);
+        }
     }
 
     /// The few connections that live in their secondary bucket get a pass of their own: a miss that

@@ -95,9 +95,10 @@ impl Ranges {
     }
 
     /// Which way packets go is random: where there is one range, this is no branch.
+    /// `ONE`: there are no others, which whoever asks for a whole burst has seen before.
     #[inline]
-    fn has(&self, address: u32) -> bool {
-        self.first.has(address) | (!self.others.is_empty() && self.others_have(address))
+    fn has<const ONE: bool>(&self, address: u32) -> bool {
+        self.first.has(address) | (!ONE && self.others_have(address))
     }
 
     #[inline(never)]
@@ -260,10 +261,24 @@ impl Shard {
         }
     }
 
+    /// Whether what is served is one range of subscribers and one of external addresses.
+    #[inline]
+    pub fn is_one_range(&self) -> bool {
+        self.inside.others.is_empty() && self.outside.others.is_empty()
+    }
+
+    /// Whether a packet comes from a subscriber, and whether it goes to an external address, of
+    /// those served. `ONE` is [`Shard::is_one_range`], asked once for a burst: a call in its loop,
+    /// though never made, has everything at hand spilled to the stack, a quarter of the loop.
+    #[inline]
+    pub fn ends<const ONE: bool>(&self, source: u32, destination: u32) -> (bool, bool) {
+        (self.inside.has::<ONE>(source), self.outside.has::<ONE>(destination))
+    }
+
     /// Whether a subscriber of a shard that is served has this address.
     #[inline]
     pub fn is_subscriber(&self, address: u32) -> bool {
-        self.inside.has(address)
+        self.inside.has::<false>(address)
     }
 
     /// The subscriber that has this address, served or not.
