@@ -33,6 +33,8 @@ pub struct Point {
 pub struct LatencyLog {
     /// One histogram per tag; entries without a tag are under the empty string.
     pub by_tag: BTreeMap<String, Histogram<u64>>,
+    /// One histogram per trial, of all tags: the first interval of each tag, the second, and so on.
+    pub by_trial: Vec<Histogram<u64>>,
 }
 
 /// Why a latency log could not be read.
@@ -52,6 +54,7 @@ pub struct LogError {
 pub fn read_log(bytes: &[u8]) -> Result<LatencyLog, LogError> {
     let mut log = LatencyLog::default();
     let mut deserializer = Deserializer::new();
+    let mut seen = BTreeMap::<String, usize>::new();
     for (index, line) in IntervalLogIterator::new(bytes).enumerate() {
         let failed = |why: String| LogError { entry: index + 1, why };
         let line = line.map_err(|error| failed(format!("{error:?}")))?;
@@ -64,6 +67,12 @@ pub fn read_log(bytes: &[u8]) -> Result<LatencyLog, LogError> {
         // Written no larger than its values; the next of its core may hold larger ones.
         histogram.auto(true);
         let tag = interval.tag().map_or("", |tag| tag.as_str()).to_owned();
+        let trial = seen.entry(tag.clone()).or_default();
+        match log.by_trial.get_mut(*trial) {
+            Some(sum) => sum.add(&histogram).map_err(|error| failed(format!("{error:?}")))?,
+            None => log.by_trial.push(histogram.clone()),
+        }
+        *trial += 1;
         match log.by_tag.get_mut(&tag) {
             Some(sum) => sum.add(&histogram).map_err(|error| failed(format!("{error:?}")))?,
             None => {
@@ -145,6 +154,8 @@ mod tests {
         let text = log_of(&[("a", 1_000..2_000), ("b", 9_000..10_000), ("a", 2_000..3_000)]);
         let log = read_log(&text).expect("our own log");
         assert_eq!(log.by_tag["a"].len(), 2_000);
+        let trials: Vec<u64> = log.by_trial.iter().map(|trial| trial.len()).collect();
+        assert_eq!(trials, [2_000, 1_000], "first intervals of both tags, then the second of one");
         let sum = all_cores(&log).expect("values");
         assert_eq!((sum.len(), sum.min()), (3_000, 1_000));
         let curve = curve(&sum);

@@ -2,10 +2,10 @@
 //!
 //! [`load`] reads a run directory, [`stats`] holds the pure, seeded statistics, [`scaling`] and
 //! [`latency`] turn a summary and a histogram log into curves, [`recovery`] says what each injected
-//! event did, [`warn`](mod@warn) says what a reader
-//! must know before using a figure, [`comparable`] what forbids setting two runs side by side, [`gate`]
-//! judges a candidate against its base,
-//! [`plot`] draws SVG and [`report`] writes one self-contained page.
+//! event did, [`warn`](mod@warn) says what a reader must know before using a figure, [`comparable`]
+//! what forbids setting two runs side by side, [`compare`] sets them side by side, [`gate`] judges a
+//! candidate against its base, [`plot`] draws SVG and [`report`] writes one self-contained page.
+//! [`command`] is what people call of it.
 //!
 //! This crate measures nothing and changes no record: what it prints is in the run directory or
 //! computed from it by a documented formula. It depends on `format` alone, so a report can be made
@@ -14,9 +14,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod command;
 pub mod comparable;
+pub mod compare;
 pub mod figure;
 pub mod gate;
+pub mod grid;
 pub mod latency;
 pub mod load;
 pub mod plot;

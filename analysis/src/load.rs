@@ -5,6 +5,11 @@
 //! is there and cannot be read is an error, never skipped: half a record must not pass for a whole
 //! one. Every error names the file and what to do.
 
+mod whole;
+
+pub use whole::{Defect, load_whole};
+pub(crate) use whole::{measured_phase, plan as plan_of};
+
 use crate::latency::{self, LatencyLog};
 use format::sample::{ConnectionRow, Event, Sample, Window, read_rows};
 use format::summary::SCHEMA;

@@ -1,21 +1,27 @@
-//! `krono-analysis`: writes the report of run directories, on any machine.
+//! `krono-analysis`: what `krono` does with finished runs, on any machine.
 
 #![forbid(unsafe_code)]
 
+use analysis::command::{self, Outcome, Unusable};
 use analysis::report;
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Writes report.html and its plots into each run directory and prints the path.
 #[derive(Parser)]
 #[command(
     name = "krono-analysis",
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "Example:\n  krono-analysis results/2026-11-23-imix-lab1\n  \
                   krono-analysis results/*-scale-cores-* --out scale.html"
 )]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Run directories, as `krono run` wrote them.
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
@@ -24,8 +30,20 @@ struct Args {
     out: Option<PathBuf>,
 }
 
-fn main() -> Result<()> {
+#[derive(Subcommand)]
+enum Command {
+    /// Set two runs side by side, or many beside the first
+    #[command(after_help = "Example:\n  krono-analysis compare results/a results/b")]
+    Compare(command::Compare),
+}
+
+fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    if let Some(command) = &args.command {
+        return Ok(ExitCode::from(answer(match command {
+            Command::Compare(args) => command::compare(args),
+        })));
+    }
     for run in &args.runs {
         let path = report::write(run).context("no report written")?;
         println!("{}", path.display());
@@ -34,5 +52,20 @@ fn main() -> Result<()> {
         report::write_all(&args.runs, out).context("no joint report written")?;
         println!("{}", out.display());
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a command has to say; its exit code.
+fn answer(outcome: Result<Outcome, Unusable>) -> u8 {
+    match outcome {
+        Ok(Outcome { text, code }) => {
+            // Nobody reads it any more: no reason to fail.
+            let _ = io::stdout().write_all(text.as_bytes());
+            code
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            command::USAGE
+        }
+    }
 }

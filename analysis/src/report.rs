@@ -14,6 +14,7 @@ mod tables;
 mod text;
 
 pub use answer::answer;
+pub(crate) use figures::cycles_per_packet;
 pub use text::text;
 
 use crate::load::{LoadError, Run, load};

@@ -5,6 +5,7 @@
 //! a figure of other data than the caller meant. Intervals are in [`bootstrap`].
 
 pub mod bootstrap;
+pub mod change;
 
 /// Factor that makes [`mad`] of normally distributed values estimate their standard deviation:
 /// 1 ÷ Φ⁻¹(¾).

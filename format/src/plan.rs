@@ -90,7 +90,23 @@ impl Plan {
 
     /// SHA-256 of the plan's TOML, hexadecimal.
     pub fn hash(&self) -> String {
-        sha256_hex(self.to_toml().as_bytes())
+        Plan::hash_of(&self.to_toml())
+    }
+
+    /// SHA-256 of the text of a `plan.toml`, hexadecimal. Unlike [`hash`](Plan::hash) it holds for
+    /// plans that an earlier version wrote, in which later keys are missing.
+    pub fn hash_of(text: &str) -> String {
+        sha256_hex(text.as_bytes())
+    }
+
+    /// The phase whose trials are the result: the last to which something is done, else the last
+    /// that sends data, else the last that ends by time, else the last. `None` without phases.
+    pub fn measured_phase(&self) -> Option<&PhasePlan> {
+        let last = |wanted: fn(&PhasePlan) -> bool| self.phases.iter().rev().find(|p| wanted(p));
+        last(|phase| phase.injection.is_some())
+            .or_else(|| last(|phase| phase.rate != Rate::None))
+            .or_else(|| last(|phase| matches!(phase.until, Until::For(_))))
+            .or(self.phases.last())
     }
 }
 

@@ -41,6 +41,12 @@ pub enum Command {
     /// Write report.html and its figures for finished runs
     #[command(after_help = "Example:\n  krono report results/2026-11-23-imix-lab1")]
     Report(Report),
+    /// Set two finished runs side by side, or many beside the first
+    #[command(after_help = "Example:\n  krono compare results/2026-11-23-imix-lab1 \
+                            results/2026-11-24-imix-lab1\n  krono compare --hosts --price A=1.20/h \
+                            --price B=0.90/h results/a results/b\n\nExit codes: 0 compared, 2 usage \
+                            or unreadable input, 3 not comparable")]
+    Compare(analysis::command::Compare),
     /// Send a capture through the SUT in the capture's own time; say what became of each packet
     #[command(after_help = "Example:\n  krono replay lan.pcapng --external 198.18.0.0/28 --out \
                             translated.pcap")]

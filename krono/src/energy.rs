@@ -6,7 +6,6 @@
 //! virtual time there is nothing to read. [`crate::run`] owns the meter.
 
 use crate::machine::{EnergyCounter, Machine};
-use crate::summarise::measured_phase;
 use crate::testbed::Observation;
 use format::Plan;
 use format::plan::Testbed;
@@ -29,7 +28,7 @@ impl Meter {
     /// A meter of `plan`'s measured phase. A machine without counters has a meter that stays empty.
     pub fn new(machine: &Machine, plan: &Plan) -> Meter {
         let real = plan.testbed != Testbed::Sim && !machine.energy().is_empty();
-        let phase = measured_phase(plan).filter(|_| real).map(|phase| phase.name.clone());
+        let phase = plan.measured_phase().filter(|_| real).map(|phase| phase.name.clone());
         Meter { machine: machine.clone(), phase, last: None, joules: 0.0, seconds: 0.0 }
     }
 

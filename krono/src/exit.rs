@@ -3,6 +3,8 @@
 //! A command returns an [`Answer`]; `main` prints it and exits. An error that is not a [`Refusal`]
 //! is a failure of the run itself, such as a full disk.
 
+use analysis::command::{Outcome, Unusable};
+
 /// Exit codes. Their meaning is part of the contract with people's CI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -44,6 +46,23 @@ impl Answer {
     pub fn good(text: impl Into<String>) -> Answer {
         Answer { text: text.into(), exit: Exit::Met }
     }
+}
+
+/// The answer of a command that reads finished runs; its codes are those of `docs/commands.md`.
+///
+/// # Errors
+/// [`Refusal::Usage`] for input of which nothing can be made.
+pub fn of_analysis(outcome: Result<Outcome, Unusable>) -> anyhow::Result<Answer> {
+    let Outcome { text, code } = outcome.map_err(|error| Refusal::Usage(error.to_string()))?;
+    let exit = match code {
+        0 => Exit::Met,
+        1 => Exit::NotMet,
+        2 => Exit::Usage,
+        3 => Exit::CannotRun,
+        4 => Exit::Invalid,
+        _ => Exit::Failed,
+    };
+    Ok(Answer { text, exit })
 }
 
 /// An error that has an exit code of its own; the text is one or two lines.

@@ -34,6 +34,7 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
         Command::Explain(args) => {
             Ok(Answer::good(explain::explain(&scenario::load(&args.scenario)?.plan)))
         }
+        Command::Compare(args) => exit::of_analysis(analysis::command::compare(&args)),
         Command::Replay(args) => replay::replay(&args),
         Command::Report(args) => report::report(&args.runs),
         Command::Doctor(args) => {

@@ -18,7 +18,7 @@ use crate::testbed::{Outcome, PhaseOutcome};
 use analysis::stats::bootstrap;
 use certificate::Load;
 use format::Host;
-use format::plan::{PhasePlan, Plan, Rate, SutKind, Until};
+use format::plan::{Plan, Rate, SutKind};
 use format::sample::{Role, Sample};
 use format::summary::{
     Connections, Energy, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut, SutCore,
@@ -51,19 +51,9 @@ pub struct Context<'a> {
     pub energy: Energy,
 }
 
-/// The phase whose trials are the result: the last to which something is done, else the last that
-/// sends data, else the last that ends by time, else the last. `None` of a plan without phases.
-pub fn measured_phase(plan: &Plan) -> Option<&PhasePlan> {
-    let last = |wanted: fn(&PhasePlan) -> bool| plan.phases.iter().rev().find(|p| wanted(p));
-    last(|phase| phase.injection.is_some())
-        .or_else(|| last(|phase| phase.rate != Rate::None))
-        .or_else(|| last(|phase| matches!(phase.until, Until::For(_))))
-        .or(plan.phases.last())
-}
-
 /// The trials of the measured phase, in the order they ran.
 fn trials<'a>(plan: &Plan, outcome: &'a Outcome) -> Vec<&'a PhaseOutcome> {
-    let measured = measured_phase(plan).map(|phase| phase.name.as_str());
+    let measured = plan.measured_phase().map(|phase| phase.name.as_str());
     outcome.phases.iter().filter(|phase| Some(phase.name.as_str()) == measured).collect()
 }
 
@@ -71,7 +61,7 @@ fn trials<'a>(plan: &Plan, outcome: &'a Outcome) -> Vec<&'a PhaseOutcome> {
 pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
     let Context { plan, run, host, steal_share, samples, energy } = context;
     let trials = trials(plan, outcome);
-    let rate = measured_phase(plan).map_or(Rate::None, |phase| phase.rate);
+    let rate = plan.measured_phase().map_or(Rate::None, |phase| phase.rate);
     let load = Load::of(&trials, rate);
     let bound = load.bound(&trials);
     let mut summary = Summary {
@@ -190,7 +180,7 @@ fn per_core(plan: &Plan, trials: &[Trial], samples: &[Sample]) -> Option<Estimat
 /// Mpps per SUT core that came back in each sampling window of the measured phase. Of the drain,
 /// in which nothing is sent, and of the window in which it began nothing can be said.
 fn windows(plan: &Plan, samples: &[Sample], cores: f64) -> Vec<f64> {
-    let measured = measured_phase(plan).map(|phase| phase.name.as_str());
+    let measured = plan.measured_phase().map(|phase| phase.name.as_str());
     let mut windows = BTreeMap::<u64, (f64, f64)>::new();
     for sample in samples {
         if sample.role == Role::Gen && Some(sample.phase.as_str()) == measured {

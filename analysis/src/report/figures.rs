@@ -84,7 +84,7 @@ fn of_sut(summary: &Summary) -> Vec<Row> {
 }
 
 /// Packets sent on and cycles per packet over all cores; no cycles if one core's are unknown.
-pub(super) fn cycles_per_packet(cores: &[SutCore]) -> (u64, Option<f64>) {
+pub(crate) fn cycles_per_packet(cores: &[SutCore]) -> (u64, Option<f64>) {
     let forwarded = cores.iter().fold(0u64, |sum, core| sum.saturating_add(core.forwarded));
     let cycles: Option<f64> = cores
         .iter()

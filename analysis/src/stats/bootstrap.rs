@@ -115,7 +115,7 @@ fn bootstrap(
 }
 
 /// A number below `count`, by the high half of a product: its bias is below `count` ÷ 2⁶⁴.
-fn index_below(rng: &mut impl RngCore, count: usize) -> usize {
+pub(crate) fn index_below(rng: &mut impl RngCore, count: usize) -> usize {
     ((u128::from(rng.next_u64()) * count as u128) >> 64) as usize
 }
 

@@ -1,6 +1,6 @@
 //! Latency: from the histograms of the generator cores to percentiles and to `latency.hlog`.
 
-use super::{measured_phase, trials};
+use super::trials;
 use crate::testbed::{Outcome, PhaseOutcome};
 use dataplane::clock::Nanos;
 use format::Plan;
@@ -44,7 +44,7 @@ pub fn log(plan: &Plan, outcome: &Outcome, started: SystemTime) -> anyhow::Resul
     let records = outcome.phases.iter().flat_map(|phase| &phase.generators);
     let origin = records.map(|record| record.start).min().unwrap_or(Nanos(0));
     let (mut content, mut serializer) = (Vec::new(), V2Serializer::new());
-    let phase = measured_phase(plan).map_or("", |phase| phase.name.as_str());
+    let phase = plan.measured_phase().map_or("", |phase| phase.name.as_str());
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment(&format!("latency in ns from the planned instant, phase {phase}"))
         .with_base_time(started)
