@@ -2,8 +2,8 @@
 //!
 //! What differs is listed first, and [`comparable`](crate::comparable) says whether it forbids the
 //! comparison; then there are no figures, only the reasons. A change has an interval made of raw
-//! values, trials or sampling windows, and a verdict that claims no more than these. A rate that the
-//! generator or the link bound is printed as "at least" and never judged.
+//! values, trials or sampling windows, and a verdict that claims no more than these. A rate that
+//! the generator or the link bound is printed as "at least" and never judged.
 //!
 //! Runs that are compared here were made apart: what the machine did between them is in every
 //! change. Whether a change of the code made the difference is for `krono gate` to say, which
@@ -14,6 +14,7 @@ pub mod matrix;
 pub mod price;
 mod raw;
 mod render;
+pub(crate) mod scale;
 
 pub use figures::Figure;
 pub use matrix::{Matrix, matrix};
@@ -310,8 +311,8 @@ fn judge(row: &mut Row, a: (f64, &figures::Values), b: (f64, &figures::Values), 
     }
 }
 
-/// Trials of which a median is 0, such as of losses, have no ratio. Apart they are where no value of
-/// one side reaches one of the other: for six and six that happens once in 462 by chance.
+/// Trials of which a median is 0, such as of losses, have no ratio. Apart they are where no value
+/// of one side reaches one of the other: for six and six that happens once in 462 by chance.
 fn without_ratio(row: &mut Row, a: &Raw, b: &Raw, worse: impl Fn(bool) -> Verdict) {
     let (Raw::Trials(a), Raw::Trials(b)) = (a, b) else {
         row.why = Some("too few windows in samples.csv for an interval".to_owned());

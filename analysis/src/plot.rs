@@ -13,6 +13,7 @@ pub mod latency;
 pub mod outage;
 pub mod rate;
 pub mod recovery;
+pub mod scale;
 
 use axis::Axis;
 use plotters::coord::Shift;

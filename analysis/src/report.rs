@@ -14,12 +14,13 @@ mod tables;
 mod text;
 
 pub use answer::answer;
+pub(crate) use answer::limit;
 pub(crate) use figures::cycles_per_packet;
 pub use text::text;
 
 use crate::load::{LoadError, Run, load};
 use crate::plot::{self, Plot};
-use crate::{comparable, figure, latency, scaling, warn};
+use crate::{comparable, compare, figure, latency, scaling, warn};
 use askama::Template;
 use format::summary::{Bound, Warning};
 use format::{Plan, Summary};
@@ -60,7 +61,14 @@ struct Page {
     title: String,
     plot_style: String,
     overview: Option<Table>,
+    scale: Option<Scale>,
     sections: Vec<Section>,
+}
+
+/// Scale-up over the runs of a page.
+struct Scale {
+    plot: String,
+    table: Table,
 }
 
 struct Section {
@@ -105,6 +113,7 @@ pub fn render_all(runs: &[Run]) -> Result<String, ReportError> {
         title,
         plot_style: plot::style(),
         overview: (runs.len() > 1).then(|| overview(runs)),
+        scale: scale(runs),
         sections: runs.iter().enumerate().map(|(i, run)| section(i, run)).collect(),
     };
     Ok(page.render()?)
@@ -315,4 +324,28 @@ fn overview(runs: &[Run]) -> Table {
         "beside the first run",
     ])
     .rows(rows)
+}
+
+/// Scale-up over the runs that may be compared with the first and have other numbers of cores.
+fn scale(runs: &[Run]) -> Option<Scale> {
+    let first = runs.first()?;
+    let beside = |run: &&Run| comparable::obstacles(&first.summary, &run.summary).is_empty();
+    let curve = compare::scale::curve(runs.iter().filter(beside))?;
+    let plot = plot::scale::plot(&curve)?.inline();
+    let note = compare::scale::sentences(&curve).join("; ") + ".";
+    let number = |value: f64| Cell::number(figure::significant(value, 4));
+    let rows = curve.steps.iter().map(|step| {
+        let law = curve.usl.map(|usl| number(usl.mpps(step.cores as f64)));
+        Row::new([
+            Cell::number(step.cores.to_string()),
+            number(step.mpps),
+            number(step.ideal_mpps),
+            Cell::number(figure::percent(step.efficiency)),
+            law.unwrap_or_else(|| Cell::text(figure::MISSING)),
+        ])
+    });
+    let table = Table::new("Scale-up", note)
+        .head(["cores", "forwarded (Mpps)", "ideal (Mpps)", "efficiency", "law (Mpps)"])
+        .rows(rows);
+    Some(Scale { plot, table })
 }

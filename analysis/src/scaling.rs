@@ -9,7 +9,11 @@
 //!
 //! All of it is white-box, from the SUT's own counters, except where the caller passes other rates.
 
+pub mod usl;
+
 use format::summary::SutCore;
+use serde::Serialize;
+use usl::{NoFit, Usl};
 
 /// Rate of one SUT core.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +62,7 @@ pub fn balance(cores: &[SutCore]) -> Option<Balance> {
 }
 
 /// One run of a series with growing numbers of cores.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Step {
     /// Cores of the SUT.
     pub cores: usize,
@@ -87,6 +91,35 @@ pub fn scale_up(runs: &[(usize, f64)]) -> Vec<Step> {
             Step { cores, mpps, ideal_mpps, efficiency: mpps / ideal_mpps }
         })
         .collect()
+}
+
+/// A series of runs with growing numbers of cores.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Curve {
+    /// The runs, smallest number of cores first.
+    pub steps: Vec<Step>,
+    /// Runs whose rate is a lower bound, as (cores, Mpps): neither ideal nor fit is made of them.
+    pub bounds: Vec<(usize, f64)>,
+    /// The fitted law; `null` where there is none.
+    pub usl: Option<Usl>,
+    /// Why there is no fit.
+    pub no_fit: Option<NoFit>,
+}
+
+/// The curve of runs given as (cores, Mpps, lower bound?); `None` unless at least two different
+/// numbers of cores have a rate that is no bound.
+pub fn curve(runs: &[(usize, f64, bool)]) -> Option<Curve> {
+    let of = |bound: bool| -> Vec<(usize, f64)> {
+        runs.iter().filter(|run| run.2 == bound).map(|run| (run.0, run.1)).collect()
+    };
+    let measured = of(false);
+    let steps = scale_up(&measured);
+    let (first, last) = (steps.first()?, steps.last()?);
+    if first.cores == last.cores {
+        return None;
+    }
+    let fit = usl::fit(&measured);
+    Some(Curve { steps, bounds: of(true), usl: fit.ok(), no_fit: fit.err() })
 }
 
 #[cfg(test)]
@@ -122,6 +155,16 @@ mod tests {
         assert_eq!(balance(&[]), None);
         assert_eq!(balance(&[core(0, None)]), None);
         assert_eq!(balance(&[core(0, Some(0.0)), core(1, Some(f64::NAN))]), None);
+    }
+
+    #[test]
+    fn a_curve_leaves_lower_bounds_aside_and_says_why_there_is_no_fit() {
+        let runs = [(1, 10.0, false), (2, 19.0, false), (4, 30.0, true), (0, 1.0, false)];
+        let curve = curve(&runs).expect("two numbers of cores");
+        assert_eq!(curve.steps.iter().map(|step| step.cores).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((curve.bounds, curve.usl), (vec![(4, 30.0)], None));
+        assert_eq!(curve.no_fit, Some(NoFit::TooFewPoints(2)));
+        assert_eq!(super::curve(&[(2, 9.0, false), (2, 9.1, false), (4, 9.0, true)]), None);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Many runs against the first: one line each.
 //!
 //! Every run is compared with the first as two runs are; the table shows the rates that hardware is
-//! chosen by, and the verdict on the rate per core. A run that is not comparable has no figures, only
-//! its reasons.
+//! chosen by, and the verdict on the rate per core. A run that is not comparable has no figures,
+//! only its reasons.
 
 use super::figures::{self, Figure};
 use super::render::{change, interval, value, verdict};
-use super::{Comparison, Options, Row, Side, compare_labelled, side};
+use super::{Comparison, Options, Row, Side, compare_labelled, scale, side};
 use crate::comparable::Kind;
 use crate::grid::{Grid, Lean, markdown};
 use crate::load::Run;
+use crate::scaling::Curve;
 use serde::Serialize;
 
 /// The figures shown, and their heads.
@@ -36,6 +37,8 @@ pub struct Matrix {
     pub base_figures: Vec<Option<f64>>,
     /// The others, in their order.
     pub others: Vec<Comparison>,
+    /// Scale-up over the runs that are comparable; `null` where all have as many cores.
+    pub scale: Option<Curve>,
     #[serde(skip)]
     base_cells: Vec<String>,
 }
@@ -56,6 +59,14 @@ pub fn matrix(runs: &[Run], options: &Options) -> Option<Matrix> {
     let shown = |name: &str| figures.iter().find(|figure| figure.name == name);
     let shown: Vec<Option<&Figure>> = SHOWN.iter().map(|(name, _)| shown(name)).collect();
     let known = |figure: &&Figure| figure.value.clone().ok();
+    let others: Vec<Comparison> = others
+        .iter()
+        .enumerate()
+        .map(|(i, run)| compare_labelled((&first, base), (&label(i + 1), run), options))
+        .collect();
+    let comparable = others.iter().map(Comparison::comparable);
+    let beside = runs.iter().zip([true].into_iter().chain(comparable));
+    let scale = scale::curve(beside.filter(|(_, comparable)| *comparable).map(|(run, _)| run));
     Some(Matrix {
         schema: "krono.compare-matrix/1",
         base: side((&first, base)),
@@ -64,11 +75,8 @@ pub fn matrix(runs: &[Run], options: &Options) -> Option<Matrix> {
             .iter()
             .map(|it| value(it.as_ref().and_then(known), it.is_some_and(|it| it.at_least)))
             .collect(),
-        others: others
-            .iter()
-            .enumerate()
-            .map(|(i, run)| compare_labelled((&first, base), (&label(i + 1), run), options))
-            .collect(),
+        others,
+        scale,
     })
 }
 
@@ -81,6 +89,10 @@ impl Matrix {
     /// For a terminal.
     pub fn text(&self) -> String {
         let mut text = self.grid().text();
+        if let Some(curve) = &self.scale {
+            text += &format!("\nScale-up\n{}", scale::grid(curve).text());
+            scale::sentences(curve).iter().for_each(|line| text += &format!("  {line}\n"));
+        }
         text += "\nWhat differs from A\n";
         self.each_difference(|label, what| text += &format!("  {label}: {what}\n"));
         if !self.comparable() {
@@ -92,7 +104,13 @@ impl Matrix {
 
     /// In Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = self.grid().markdown() + "\nWhat differs from A:\n\n";
+        let mut text = self.grid().markdown();
+        if let Some(curve) = &self.scale {
+            text += &format!("\nScale-up:\n\n{}\n", scale::grid(curve).markdown());
+            let lines = scale::sentences(curve);
+            lines.iter().for_each(|line| text += &format!("* {}\n", markdown(line)));
+        }
+        text += "\nWhat differs from A:\n\n";
         self.each_difference(|label, what| text += &format!("* {label}: {}\n", markdown(what)));
         if !self.comparable() {
             text += "\nNot comparable:\n\n";
