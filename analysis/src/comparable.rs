@@ -142,6 +142,18 @@ pub fn differences(a: &Summary, b: &Summary) -> Vec<Difference> {
     found.0
 }
 
+/// Every fact of a run, but its plan, that forbids a comparison where it differs, as one text.
+pub(crate) fn identity(summary: &Summary) -> String {
+    let (throughput, host) = (&summary.throughput, &summary.host);
+    let facts = (
+        (&throughput.genome, &throughput.layer, throughput.mean_frame_bytes.to_bits()),
+        (&summary.run.scenario, &summary.run.testbed),
+        (&host.cpu_model, &host.virtualised, host.smt, &host.governor, &host.mitigations),
+        (host.numa_nodes, &host.page_sizes_bytes, &host.thp, &host.build_flags),
+    );
+    format!("{facts:?}")
+}
+
 /// The keys in which two resolved plans ask for different things. Seed, repetitions, question and
 /// pass criteria may differ: they change how often and for whom is measured, not what.
 pub fn plan_differences(a: &Plan, b: &Plan) -> Vec<Difference> {

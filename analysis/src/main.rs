@@ -35,6 +35,15 @@ enum Command {
     /// Set two runs side by side, or many beside the first
     #[command(after_help = "Example:\n  krono-analysis compare results/a results/b")]
     Compare(command::Compare),
+    /// Write the figures of runs in a format that others read
+    #[command(after_help = "Example:\n  krono-analysis export results/a --to junit > junit.xml")]
+    Export(command::Export),
+    /// Keep the figures of runs in a file of JSON lines
+    #[command(after_help = "Example:\n  krono-analysis history add results/a --to lab.ndjson")]
+    History(command::History),
+    /// Say where the level of a history changed, and between which revisions
+    #[command(after_help = "Example:\n  krono-analysis trend lab.ndjson")]
+    Trend(command::Trend),
 }
 
 fn main() -> Result<ExitCode> {
@@ -42,6 +51,9 @@ fn main() -> Result<ExitCode> {
     if let Some(command) = &args.command {
         return Ok(ExitCode::from(answer(match command {
             Command::Compare(args) => command::compare(args),
+            Command::Export(args) => command::export(args),
+            Command::History(args) => command::history(args),
+            Command::Trend(args) => command::trend(args),
         })));
     }
     for run in &args.runs {
@@ -58,7 +70,10 @@ fn main() -> Result<ExitCode> {
 /// Prints what a command has to say; its exit code.
 fn answer(outcome: Result<Outcome, Unusable>) -> u8 {
     match outcome {
-        Ok(Outcome { text, code }) => {
+        Ok(Outcome { text, code, notes }) => {
+            for note in notes {
+                let _ = writeln!(io::stderr(), "{note}");
+            }
             // Nobody reads it any more: no reason to fail.
             let _ = io::stdout().write_all(text.as_bytes());
             code

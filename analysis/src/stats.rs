@@ -6,6 +6,7 @@
 
 pub mod bootstrap;
 pub mod change;
+pub mod divisive;
 
 /// Factor that makes [`mad`] of normally distributed values estimate their standard deviation:
 /// 1 ÷ Φ⁻¹(¾).

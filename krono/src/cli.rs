@@ -47,6 +47,22 @@ pub enum Command {
                             --price B=0.90/h results/a results/b\n\nExit codes: 0 compared, 2 usage \
                             or unreadable input, 3 not comparable")]
     Compare(analysis::command::Compare),
+    /// Write the figures of finished runs in a format that others read
+    #[command(after_help = "Example:\n  krono export results/2026-11-23-imix-lab1 --to junit > \
+                            junit.xml\n\nExit codes: 0 exported, 2 usage or unreadable input, 4 a \
+                            run is invalid")]
+    Export(analysis::command::Export),
+    /// Keep the figures of finished runs in a file of JSON lines
+    #[command(after_help = "Example:\n  krono history add results/2026-11-23-imix-lab1 --to \
+                            lab.ndjson")]
+    History(analysis::command::History),
+    /// Say where the level of a history changed, and between which revisions
+    #[command(
+        after_help = "Example:\n  krono trend lab.ndjson\n\nExit codes: 0 no change for the \
+                            worse within the newest runs, 1 there is one, 2 usage or unreadable \
+                            input, 4 too few runs"
+    )]
+    Trend(analysis::command::Trend),
     /// Send a capture through the SUT in the capture's own time; say what became of each packet
     #[command(after_help = "Example:\n  krono replay lan.pcapng --external 198.18.0.0/28 --out \
                             translated.pcap")]
@@ -176,7 +192,7 @@ pub enum Format {
 /// `krono schema`.
 #[derive(Debug, Args)]
 pub struct Schema {
-    /// Only this one; by default an object with both
+    /// Only this one; by default an object with all
     pub of: Option<Subject>,
 }
 
@@ -187,6 +203,8 @@ pub enum Subject {
     Scenario,
     /// `summary.json`.
     Summary,
+    /// What `krono export --to json` prints.
+    Export,
 }
 
 /// Splits `PATH=VALUE`.

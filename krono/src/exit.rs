@@ -53,7 +53,7 @@ impl Answer {
 /// # Errors
 /// [`Refusal::Usage`] for input of which nothing can be made.
 pub fn of_analysis(outcome: Result<Outcome, Unusable>) -> anyhow::Result<Answer> {
-    let Outcome { text, code } = outcome.map_err(|error| Refusal::Usage(error.to_string()))?;
+    let Outcome { text, code, .. } = outcome.map_err(|error| Refusal::Usage(error.to_string()))?;
     let exit = match code {
         0 => Exit::Met,
         1 => Exit::NotMet,

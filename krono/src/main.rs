@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use analysis::command;
 use clap::Parser;
 use krono::cli::{Cli, Command, Format};
 use krono::exit::{self, Answer};
@@ -34,7 +35,10 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
         Command::Explain(args) => {
             Ok(Answer::good(explain::explain(&scenario::load(&args.scenario)?.plan)))
         }
-        Command::Compare(args) => exit::of_analysis(analysis::command::compare(&args)),
+        Command::Compare(args) => of_runs(command::compare(&args)),
+        Command::Export(args) => of_runs(command::export(&args)),
+        Command::History(args) => of_runs(command::history(&args)),
+        Command::Trend(args) => of_runs(command::trend(&args)),
         Command::Replay(args) => replay::replay(&args),
         Command::Report(args) => report::report(&args.runs),
         Command::Doctor(args) => {
@@ -46,6 +50,14 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
         }
         Command::Schema(args) => Ok(Answer::good(schema::schema(args.of)?)),
     }
+}
+
+/// The answer of a command that reads finished runs; what it has to remark goes to stderr.
+fn of_runs(outcome: Result<command::Outcome, command::Unusable>) -> anyhow::Result<Answer> {
+    if let Ok(outcome) = &outcome {
+        outcome.notes.iter().for_each(|note| complain(note));
+    }
+    exit::of_analysis(outcome)
 }
 
 /// A line on stderr, if anybody listens.

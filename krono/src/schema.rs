@@ -6,7 +6,7 @@ use format::scenario::keys::Keys;
 use schemars::{Schema, schema_for};
 use serde_json::json;
 
-/// The schema of one format, or of both under their names.
+/// The schema of one format, or of all under their names.
 ///
 /// # Errors
 /// None in practice: a schema is JSON.
@@ -16,7 +16,11 @@ pub fn schema(of: Option<Subject>) -> serde_json::Result<String> {
     let value = match of {
         Some(Subject::Scenario) => json!(scenario()),
         Some(Subject::Summary) => json!(summary()),
-        None => json!({ "scenario": scenario(), "summary": summary() }),
+        Some(Subject::Export) => analysis::export::json::schema(),
+        None => {
+            let export = analysis::export::json::schema();
+            json!({ "scenario": scenario(), "summary": summary(), "export": export })
+        }
     };
     Ok(serde_json::to_string_pretty(&value)? + "\n")
 }

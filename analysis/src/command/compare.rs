@@ -70,7 +70,8 @@ pub fn compare(args: &Compare) -> Result<Outcome, Unusable> {
             (text, found.comparable())
         }
     };
-    Ok(Outcome { text, code: if comparable { DONE } else { INCOMPARABLE } })
+    let code = if comparable { DONE } else { INCOMPARABLE };
+    Ok(Outcome { text, code, notes: Vec::new() })
 }
 
 fn options(args: &Compare, runs: usize) -> Result<Options, Unusable> {

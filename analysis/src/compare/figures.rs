@@ -56,7 +56,7 @@ impl From<Result<Raw, String>> for Values {
 }
 
 /// All figures of a run, in the order in which they are printed.
-pub(super) fn of(run: &Run, price: Option<&Price>) -> Vec<Figure> {
+pub(crate) fn of(run: &Run, price: Option<&Price>) -> Vec<Figure> {
     let mut figures = rates(run, price);
     figures.extend(latencies(run));
     figures.extend(white_box(run));
