@@ -169,6 +169,13 @@ impl Session {
         }
     }
 
+    /// Its owner was not there to hear for `span`, up to `now`: that was no silence of the other end.
+    pub fn excuse(&mut self, span: Nanos, now: Nanos) {
+        if let Some(remote) = &mut self.remote {
+            remote.heard_at = now.min(remote.heard_at + span);
+        }
+    }
+
     /// The packet to send now. There may be a second one at the same instant, an answer to a poll
     /// and a periodic packet: call until there is none, or again in the next round.
     pub fn due(&mut self, now: Nanos) -> Option<Control> {

@@ -99,6 +99,9 @@ impl<P: Lanes> Port for Hub<P> {
         if now.since(self.now) > SLEPT {
             self.settling = ROUNDS_AFTER_SLEEP * self.switch.neighbours() as u32;
             self.empty = 0;
+            if let Some(control) = &mut self.control {
+                control.wake(now.since(self.now), now);
+            }
         }
         self.now = now;
         if let Some(control) = &mut self.control {
@@ -375,6 +378,36 @@ mod tests {
         world.now = world.now + Nanos(5 * MS);
         world.run(1, &[0, 1]);
         assert_eq!(world.noticed(), []);
+    }
+
+    /// A machine that stops: the hub wakes first, and its cores have said nothing meanwhile.
+    #[test]
+    fn cores_that_have_slept_as_well_are_not_missed() {
+        let mut arena = Arena::new(1024).unwrap();
+        let mut world = World::new(&mut arena, true);
+        world.run(5_000, &[0, 1]);
+        world.noticed();
+        for _ in 0..3 {
+            world.now = world.now + Nanos(30 * MS);
+            world.run(1, &[]);
+            world.run(100, &[0, 1]);
+        }
+        assert_eq!(world.noticed(), []);
+    }
+
+    #[test]
+    fn one_that_sleeps_again_and_again_misses_the_dead_all_the_same() {
+        let mut arena = Arena::new(1024).unwrap();
+        let mut world = World::new(&mut arena, true);
+        world.run(5_000, &[0, 1]);
+        world.noticed();
+        for _ in 0..20 {
+            world.now = world.now + Nanos(5 * MS);
+            world.run(1, &[1]);
+        }
+        let missed = world.noticed();
+        assert_eq!(missed[0], (0, What::Down { withdrawn: false }));
+        assert!(missed.iter().all(|&(core, _)| core == 0), "{missed:?}");
     }
 
     #[test]

@@ -60,7 +60,8 @@ struct Watch {
     pending: Option<(Nanos, bool)>,
 }
 
-/// Time between two steps after which a router has slept.
+/// Time between two steps after which a router has slept; and what of a sleep counts as silence of
+/// the cores, so that one that sleeps again and again still misses a dead core in the end.
 pub(crate) const SLEPT: Nanos = Nanos(1_000_000);
 
 /// Bursts it receives then, at most, before it misses anybody.
@@ -118,6 +119,14 @@ impl Control {
         if let Ok(change) = self.watches[at].session.receive(&received.control, now) {
             self.note(at, change, now);
         }
+        self.due = now;
+    }
+
+    /// The router was not run for `gap`, up to `now`. On a machine that has too much to do its cores
+    /// were not run either, and are not silent because nobody was there to hear them.
+    pub fn wake(&mut self, gap: Nanos, now: Nanos) {
+        let span = gap.since(SLEPT);
+        self.watches.iter_mut().for_each(|watch| watch.session.excuse(span, now));
         self.due = now;
     }
 
@@ -207,10 +216,14 @@ impl<P: Port> Router<P> {
 
 impl<P: Port> Worker for Router<P> {
     /// What has come is heard before anybody is missed: a router that has slept finds its cores'
-    /// packets waiting.
+    /// packets waiting, or cores that have slept as well.
     fn step(&mut self, now: Nanos) -> Busy {
         let mut received = 0;
-        let slept = now.since(self.stepped) > SLEPT;
+        let gap = now.since(self.stepped);
+        let slept = gap > SLEPT;
+        if slept {
+            self.control.wake(gap, now);
+        }
         self.stepped = now;
         for round in 0..if slept { ROUNDS_AFTER_SLEEP } else { 1 } {
             let mut burst = Burst::new();

@@ -33,6 +33,7 @@ use dataplane::wire::{bfd as watch, ipv4};
 use half::Half;
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::num::{NonZeroU8, NonZeroU32};
 
@@ -80,8 +81,10 @@ pub struct Cluster {
     speaker: Option<Speaker>,
     halves: Vec<Half>,
     beat: Nanos,
-    /// Whoever sleeps longer may have been replaced.
-    lease: Nanos,
+    /// After so long without a word of it the router misses a core, and a core the router.
+    detection: Nanos,
+    /// When the router may have missed this core last.
+    cut_at: Nanos,
     started: bool,
     announced: bool,
     /// The router sees this core, or there is none.
@@ -90,6 +93,8 @@ pub struct Cluster {
     course: Course,
     /// A shard that is not served here may be, from its first packet on.
     watchful: bool,
+    /// It asks whether it is master still, and packets can wait for the answer.
+    asking: bool,
     stepped: Nanos,
     /// Looks to come before it may miss somebody.
     settling: u32,
@@ -153,11 +158,13 @@ impl Cluster {
             speaker,
             halves,
             beat,
-            lease: Nanos(detection.0 * 2 / 3),
+            detection,
+            cut_at: Nanos(0),
             started: false,
             announced: false,
             course: Course::Serving,
             watchful: false,
+            asking: false,
             stepped: Nanos(0),
             settling: 0,
             looked: Nanos(0),
@@ -181,6 +188,35 @@ impl Cluster {
     /// Whether the router sees this core.
     pub fn is_seen(&self) -> bool {
         self.seen
+    }
+
+    /// Whether the core has slept or was cut off, and asks for one of its shards whether it is to serve
+    /// it. An answer takes a fraction of a millisecond; that nobody answers is known after twice the
+    /// detection time.
+    #[inline]
+    pub fn is_asking(&self) -> bool {
+        self.asking
+    }
+
+    /// Moves packets of shards that are asked about from a burst to those that wait for the answer, as
+    /// long as there is room.
+    #[cold]
+    pub fn set_aside<F: Frame>(
+        &self,
+        burst: &mut Burst<F>,
+        waiting: &mut VecDeque<F>,
+        pipeline: &Pipeline,
+    ) {
+        let in_doubt = |part: Part| self.halves[usize::from(part.0)].member.role() == Role::Doubt;
+        let mut others = Burst::new();
+        for frame in burst.drain(..) {
+            let waits = pipeline.unserved(frame.head()).is_some_and(in_doubt);
+            match waits && waiting.len() < waiting.capacity() {
+                true => waiting.push_back(frame),
+                false => others.push(frame),
+            }
+        }
+        *burst = others;
     }
 
     /// The session by which the router learns what to send here, where there is one.
@@ -225,17 +261,29 @@ impl Cluster {
     fn wake(&mut self, pipeline: &mut Pipeline, now: Nanos) {
         if !self.started {
             self.started = true;
+            self.stepped = now;
             self.halves.iter_mut().for_each(|half| half.member.start(now));
-        } else if now.since(self.stepped) > self.lease && self.session.is_some() {
+        }
+        let gap = now.since(self.stepped);
+        if gap > SLEPT {
+            self.sleep(gap, pipeline, now);
+        }
+        self.stepped = now;
+    }
+
+    #[cold]
+    fn sleep(&mut self, gap: Nanos, pipeline: &mut Pipeline, now: Nanos) {
+        self.settling = STEPS_TO_SETTLE;
+        let Some(session) = &mut self.session else { return };
+        session.excuse(gap.since(SLEPT), now);
+        // Whoever sleeps longer may have been replaced: its last packet was sent before.
+        if gap.0 > self.detection.0 * 2 / 3 {
             self.counts.slept += 1;
             self.doubt(self.stepped, now);
+            self.halves.iter_mut().for_each(|half| half.member.wake(now));
             self.ask_anew();
             self.apply(pipeline, now);
         }
-        if now.since(self.stepped) > SLEPT {
-            self.settling = STEPS_TO_SETTLE;
-        }
-        self.stepped = now;
     }
 
     /// What was said while it slept is in its queues, and may long be past: nothing is believed before
@@ -339,8 +387,11 @@ impl Cluster {
         if self.seen != seen && !matches!(self.course, Course::Withdrawn(_)) {
             self.seen = seen;
             // Down: nothing is served. Up again: not before it is known that nobody else does.
+            if !seen {
+                self.cut_at = now.since(self.detection);
+            }
             if self.was_seen {
-                self.doubt(now, now);
+                self.doubt(self.cut_at, now);
             }
             self.was_seen = true;
             let all_ready = self.halves.iter().all(|half| half.member.is_ready(now));
@@ -358,6 +409,12 @@ impl Cluster {
             half.member.take(now);
             half.link.begin();
             self.dirty = true;
+            // Who does not serve its own shards for the router has missed it, serves no other either.
+            if half.member.has_missed() {
+                let peer = half.peer;
+                let shared = self.halves.iter_mut().filter(|half| half.peer == peer);
+                shared.for_each(|half| half.member.miss(now));
+            }
             self.apply(pipeline, now);
         }
     }
@@ -365,6 +422,8 @@ impl Cluster {
     /// Has the pipeline serve what is to be served here, and no more.
     fn apply(&mut self, pipeline: &mut Pipeline, now: Nanos) {
         self.watchful = false;
+        let asks = |half: &Half| half.member.role() == Role::Doubt;
+        self.asking = self.seen && self.halves.iter().any(asks);
         for (at, half) in self.halves.iter_mut().enumerate() {
             let served = half.member.serves(now) && self.seen;
             let part = Part(at as u8);

@@ -82,6 +82,8 @@ pub struct Member {
     /// Since when it is what it is.
     since: Nanos,
     draining: Option<Nanos>,
+    /// The network and this core have missed the other one, and nothing was heard of it since.
+    missed: bool,
     patience: Patience,
     /// When it became master last.
     pub taken_at: Nanos,
@@ -105,6 +107,7 @@ impl Member {
             started: now,
             since: now,
             draining: None,
+            missed: false,
             patience,
             taken_at: Nanos(0),
             takeovers: 0,
@@ -196,6 +199,7 @@ impl Member {
 
     /// Becomes master, in a new epoch.
     pub fn take(&mut self, now: Nanos) {
+        self.missed = self.silence(now) > self.patience.silent;
         let newest = self.heard.map_or(0, |(it, _)| it.epoch);
         self.epoch = self.epoch.max(newest) + 1;
         self.turn_into(Role::Master, now);
@@ -224,28 +228,58 @@ impl Member {
     }
 
     /// It was cut off or asleep since `then`: a master must ask before it goes on, unless the other core
-    /// had been gone for long when that began. `true` if there is something to ask.
+    /// was gone before, and cannot have come back so soon. `true` if there is something to ask.
     pub fn doubt(&mut self, then: Nanos, now: Nanos) -> bool {
         self.draining = None;
         let doubts = match self.role {
-            Role::Master => self.silence(then) <= self.patience.alone,
+            Role::Master => !self.goes_on_alone(then, now),
             Role::Doubt => true,
             Role::Joining | Role::Standby => false,
         };
-        if then < now {
-            // What was said before it slept says nothing any more, and nobody has been silent yet.
-            (self.heard, self.started) = (None, now);
-        }
-        if doubts {
-            self.turn_into(Role::Doubt, now);
+        match self.role {
+            // What it has listened already counts, and what it was away does not.
+            Role::Doubt => self.since = now.min(self.since + now.since(then)),
+            _ if doubts => self.turn_into(Role::Doubt, now),
+            _ => {}
         }
         doubts
+    }
+
+    /// It has slept, and knows whether it must ask. To one that might take over, what was said before
+    /// says nothing any more, and nobody has been silent yet.
+    pub fn wake(&mut self, now: Nanos) {
+        if matches!(self.role, Role::Joining | Role::Standby) {
+            (self.heard, self.started) = (None, now);
+        }
+    }
+
+    /// Whether nobody can have taken over since `then`. One that begins anew waits for as long as
+    /// makes another alone; one that was missed, and is only cut off or asleep, wakes in doubt.
+    fn goes_on_alone(&self, then: Nanos, now: Nanos) -> bool {
+        let away = now.since(then);
+        let was_alone = self.silence(then) > self.patience.alone;
+        was_alone && away < self.patience.alone || self.missed && away < self.patience.answer
+    }
+
+    /// Whether the other core was missed, by the network and by this core, and is still.
+    pub fn has_missed(&self) -> bool {
+        self.missed
+    }
+
+    /// The other core was missed in another shard, which this core has taken over at `now`: it serves
+    /// none, and nobody is there to answer.
+    pub fn miss(&mut self, now: Nanos) {
+        self.missed = true;
+        if self.role == Role::Doubt {
+            self.turn_into(Role::Master, now);
+        }
     }
 
     /// The other core has spoken. `true`: what this core holds is out of date, and it must be told
     /// all of it anew.
     pub fn hear(&mut self, it: Heard, now: Nanos) -> bool {
         self.heard = Some((it, now));
+        self.missed = false;
         if it.epoch > self.epoch {
             self.epoch = it.epoch;
             // It may be in doubt itself: its epoch is newer all the same, and so is what it holds.
@@ -296,7 +330,7 @@ impl Member {
         match self.role {
             Role::Joining if is_alone && self.preferred && !self.leaving => self.take(now),
             // Nobody is there who could have taken over.
-            Role::Doubt if silence > self.patience.answer => self.turn_into(Role::Master, now),
+            Role::Doubt if silence > self.patience.answer => self.miss(now),
             _ => {}
         }
     }
@@ -378,10 +412,10 @@ mod tests {
     fn of_two_in_doubt_the_newer_master_goes_on() {
         let (mut a, mut b) = pair();
         b.take(at(20));
-        assert!(a.doubt(at(21), at(21)) && b.doubt(at(22), at(22)));
+        assert!(a.doubt(at(21), at(21)) && b.doubt(at(22), at(150)));
         let (from_a, from_b) = (says(&a), says(&b));
-        assert!(a.hear(from_b, at(30)), "what it holds is out of date");
-        b.hear(from_a, at(30));
+        assert!(a.hear(from_b, at(151)), "what it holds is out of date");
+        b.hear(from_a, at(151));
         assert_eq!((a.role, b.role, a.epoch, b.epoch), (Role::Joining, Role::Master, 2, 2));
     }
 
@@ -415,14 +449,40 @@ mod tests {
     fn one_whose_other_has_long_been_gone_does_not_ask_it() {
         let (mut a, _) = pair();
         assert!(!a.doubt(at(200), at(200)), "3 was its last word");
+        a.wake(at(200));
+        assert!(!a.doubt(at(201), at(230)), "it has not come back by being missed again");
         assert_eq!(a.role, Role::Master);
+        assert!(a.clone().doubt(at(230), at(330)), "it may have come back");
         assert!(a.doubt(at(100), at(5_000)), "it had not been gone when this one fell asleep");
+    }
+
+    #[test]
+    fn one_that_has_replaced_another_sleeps_shorter_than_that_one_must_wait() {
+        let (mut a, mut b) = pair();
+        b.take(at(20));
+        assert!(
+            b.has_missed() && !b.clone().doubt(at(30), at(129)) && b.clone().doubt(at(30), at(130))
+        );
+        b.hear(says(&a), at(31));
+        assert!(b.clone().doubt(at(40), at(50)), "it is there again");
+        assert!(a.doubt(at(40), at(50)));
+        a.miss(at(51));
+        assert!(
+            a.role == Role::Master && !a.doubt(at(52), at(60)),
+            "it was missed in another shard"
+        );
+        let (mut a, mut b) = pair();
+        a.leave();
+        talk(&mut a, &mut b, 5);
+        b.take(at(6));
+        assert!(!b.has_missed() && b.doubt(at(10), at(20)), "that was no failure");
     }
 
     #[test]
     fn one_that_wakes_takes_nobody_for_silent() {
         let (_, mut b) = pair();
         b.doubt(at(10), at(500));
+        b.wake(at(500));
         assert!(!b.may_take(at(503)), "it has not listened yet");
         assert!(b.may_take(at(504)));
     }
@@ -437,7 +497,7 @@ mod tests {
     #[test]
     fn one_that_is_cut_off_again_asks_again() {
         let (mut a, _) = pair();
-        assert!(a.doubt(at(10), at(10)) && a.doubt(at(500), at(500)));
+        assert!(a.doubt(at(10), at(10)) && a.doubt(at(10), at(500)));
         a.tick(at(590));
         assert_eq!(a.role, Role::Doubt);
         a.tick(at(601));

@@ -10,13 +10,14 @@ use crate::shard::{Shard, TooMany};
 use crate::timer::Deadlines;
 use crate::verdict::{Drop, Dropped};
 use arrayvec::ArrayVec;
-use dataplane::burst::Burst;
+use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::counter::Published;
 use dataplane::port::Port;
 use dataplane::run::Load;
 use dataplane::worker::{Busy, Next, Worker};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// How long a sweep of the whole table takes, if no turn has to leave anything over: what expires is
@@ -31,6 +32,10 @@ const ENDS_PER_TURN: u64 = 128;
 
 /// Buckets looked at between two counts of what has ended.
 const BUCKETS_PER_SLICE: u64 = 16;
+
+/// Most packets that wait while a core asks whether it is to serve them: what has come while it slept
+/// and until it knows that nobody answers, at some 60,000 packets a second.
+const WAITING_MAX: usize = 2048;
 
 /// A core that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +194,8 @@ pub struct Krononat<P: Port> {
     pipeline: Pipeline,
     held: Held<P::Frame>,
     cluster: Option<Cluster>,
+    /// Packets that wait for an answer to the cluster's question, the oldest in front.
+    waiting: VecDeque<P::Frame>,
     received: u64,
     forwarded: u64,
     swept: Nanos,
@@ -205,6 +212,7 @@ impl<P: Port> Krononat<P> {
             pipeline,
             held,
             cluster,
+            waiting: VecDeque::new(),
             received: 0,
             forwarded: 0,
             swept: Nanos(0),
@@ -215,7 +223,8 @@ impl<P: Port> Krononat<P> {
     /// The same core as a part of a cluster.
     #[must_use]
     pub fn with_cluster(self, cluster: Option<Cluster>) -> Self {
-        Krononat { cluster, ..self }
+        let room = if cluster.is_some() { WAITING_MAX } else { 0 };
+        Krononat { cluster, waiting: VecDeque::with_capacity(room), ..self }
     }
 
     /// The port, to look at.
@@ -224,8 +233,22 @@ impl<P: Port> Krononat<P> {
     }
 
     /// The port, when the core is no more.
-    pub fn into_port(self) -> P {
+    pub fn into_port(mut self) -> P {
+        while !self.waiting.is_empty() {
+            let mut burst = self.next_waiting();
+            self.port.free(&mut burst);
+        }
         self.port
+    }
+
+    /// Packets that wait until it is known whether this core serves them.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn next_waiting(&mut self) -> Burst<P::Frame> {
+        let count = self.waiting.len().min(BURST);
+        self.waiting.drain(..count).collect()
     }
 
     /// Its part in a cluster.
@@ -281,6 +304,11 @@ impl<P: Port> Krononat<P> {
         cluster.work(&mut self.port, &mut self.pipeline, now)
     }
 
+    #[inline]
+    fn is_asking(&self) -> bool {
+        self.cluster.as_ref().is_some_and(Cluster::is_asking)
+    }
+
     fn expired(&self) -> u64 {
         let six = self.pipeline.firewall6().map_or(0, |six| six.connections().expired);
         self.pipeline.connections().expired + six
@@ -316,7 +344,12 @@ impl<P: Port> Worker for Krononat<P> {
     #[inline]
     fn step(&mut self, now: Nanos) -> Busy {
         let mut burst = Burst::new();
-        self.port.rx(&mut burst);
+        if self.waiting.is_empty() || self.is_asking() {
+            self.port.rx(&mut burst);
+        } else {
+            burst = self.next_waiting();
+            self.received -= burst.len() as u64;
+        }
         let received = burst.len() as u32;
         if received == 0 {
             return Busy(self.work(now));
@@ -327,6 +360,9 @@ impl<P: Port> Worker for Krononat<P> {
             cluster.receive(&mut burst, &mut own, &mut self.pipeline, now);
             if !own.is_empty() {
                 self.port.free(&mut own);
+            }
+            if cluster.is_asking() {
+                cluster.set_aside(&mut burst, &mut self.waiting, &self.pipeline);
             }
         }
         let (mut verdicts, mut send, mut free) = (ArrayVec::new(), Burst::new(), Burst::new());

@@ -6,6 +6,7 @@ pub(crate) mod bounded;
 pub(crate) mod established;
 pub(crate) mod one_core;
 pub(crate) mod ports;
+pub(crate) mod prompt;
 pub(crate) mod strangers;
 
 use crate::traffic::{Passed, Traffic};
@@ -14,6 +15,7 @@ use bounded::Bounded;
 use established::Established;
 use one_core::OneCore;
 use ports::Ports;
+use prompt::Prompt;
 
 /// A checker and what it saw.
 #[derive(Clone, Debug)]
@@ -31,6 +33,7 @@ pub(crate) fn ensure(holds: bool, checker: &'static str, what: impl FnOnce() -> 
 
 pub(crate) struct Checks {
     pub(crate) established: Established,
+    pub(crate) prompt: Prompt,
     ports: Ports,
     one_core: OneCore,
     bounded: Bounded,
@@ -40,6 +43,7 @@ impl Checks {
     pub(crate) fn new(shards: usize) -> Checks {
         Checks {
             established: Established::default(),
+            prompt: Prompt::default(),
             ports: Ports::default(),
             one_core: OneCore::new(shards),
             bounded: Bounded::default(),
@@ -50,7 +54,9 @@ impl Checks {
     pub(crate) fn step(&mut self, view: &View, traffic: &Traffic) -> Checked {
         self.bounded.step(view)?;
         self.one_core.step(view);
-        self.established.step(view, traffic)
+        self.established.step(view, traffic)?;
+        let Checks { prompt, established, .. } = self;
+        prompt.settle(|session| established.came_at(session), view, traffic)
     }
 
     /// A packet has passed.

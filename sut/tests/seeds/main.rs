@@ -20,7 +20,7 @@ mod twins;
 mod view;
 mod world;
 
-use checks::Violation;
+use checks::{Checked, Violation};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,9 +47,29 @@ struct Failure {
     trace: Vec<String>,
 }
 
-fn run(seed: u64) -> Option<Failure> {
-    let mut world = World::new(seed);
-    let result = catch_unwind(AssertUnwindSafe(|| world.run()));
+/// A kind of world: the test that runs it, how it is made, and what is done in it.
+struct Kind {
+    test: &'static str,
+    make: fn(u64) -> World,
+    run: fn(&mut World) -> Checked,
+    mended: &'static [u64],
+    /// How many of a run that says nothing else.
+    count: u64,
+}
+
+const WORLDS: Kind =
+    Kind { test: "worlds", make: World::new, run: World::run, mended: &MENDED, count: SEEDS };
+const PAUSES: Kind = Kind {
+    test: "pauses",
+    make: World::of_pauses,
+    run: World::run_pauses,
+    mended: &[],
+    count: SEEDS / 2,
+};
+
+fn run(kind: &Kind, seed: u64) -> Option<Failure> {
+    let mut world = (kind.make)(seed);
+    let result = catch_unwind(AssertUnwindSafe(|| (kind.run)(&mut world)));
     let violation = match result {
         Ok(Ok(())) => return None,
         Ok(Err(violation)) => violation,
@@ -70,23 +90,35 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")))
 }
 
-fn tell(failure: &Failure) {
+fn tell(kind: &Kind, failure: &Failure) {
     let Failure { seed, violation, trace } = failure;
     println!("seed {seed}: {}: {}", violation.checker, violation.what);
     trace[trace.len().saturating_sub(LINES)..].iter().for_each(|line| println!("  {line}"));
-    let again = match cfg!(debug_assertions) {
-        true => "cargo test -p krononat --test seeds worlds -- --nocapture",
-        false => "make seeds",
-    };
-    println!("  again: SEED={seed} {again}");
+    let test = kind.test;
+    match cfg!(debug_assertions) {
+        true => println!(
+            "  again: SEED={seed} cargo test -p krononat --test seeds {test} -- --nocapture"
+        ),
+        false => println!("  again: SEED={seed} make seeds"),
+    }
 }
 
 #[test]
 fn worlds() {
+    run_all(&WORLDS);
+}
+
+/// Nothing happens but that nobody is run for some milliseconds, and that one core dies.
+#[test]
+fn pauses() {
+    run_all(&PAUSES);
+}
+
+fn run_all(kind: &Kind) {
     let one = number("SEED");
     let first = one.or(number("FIRST")).unwrap_or(0);
-    let count = if one.is_some() { 1 } else { number("SEEDS").unwrap_or(SEEDS) };
-    let again = if one.is_some() { &[][..] } else { &MENDED[..] };
+    let count = if one.is_some() { 1 } else { number("SEEDS").unwrap_or(kind.count) };
+    let again = if one.is_some() { &[][..] } else { kind.mended };
     // A world's arrays are small: zeroing whole huge pages took a third of all time.
     let _ = nix::sys::prctl::set_thp_disable(true);
     let (next, failures) = (AtomicU64::new(first), Mutex::new(Vec::new()));
@@ -101,8 +133,8 @@ fn worlds() {
             if failures.lock().expect("no panic").len() >= FAILURES_MAX {
                 return;
             }
-            if let Some(failure) = run(seed) {
-                tell(&failure);
+            if let Some(failure) = run(kind, seed) {
+                tell(kind, &failure);
                 failures.lock().expect("no panic").push(seed);
             }
             if (number + 1 - first).is_multiple_of(500) {
@@ -118,6 +150,6 @@ fn worlds() {
     let failures = failures.into_inner().expect("no panic");
     let all = next.into_inner().min(first + count + again.len() as u64) - first;
     let failed = failures.len();
-    println!("{all} worlds, {failed} failed, in {spent:.1} s on {threads} threads");
+    println!("{all} {}, {failed} failed, in {spent:.1} s on {threads} threads", kind.test);
     assert!(failures.is_empty(), "seeds {failures:?} of {count}");
 }

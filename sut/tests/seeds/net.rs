@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 const FRAME_MAX: usize = 1536;
 
-/// Frames an inbox holds.
+/// Frames an inbox holds, if nothing else is said.
 const INBOX: usize = 256;
 
 /// Messages between cores that are remembered, to be replayed.
@@ -111,6 +111,7 @@ pub(crate) struct Net {
     fib: Arc<Fib>,
     pool: Vec<Handle>,
     inboxes: Vec<VecDeque<Handle>>,
+    pub(crate) inbox_max: usize,
     soon: VecDeque<(usize, Handle)>,
     late: BinaryHeap<Reverse<Late>>,
     lates: u64,
@@ -136,6 +137,7 @@ impl Net {
             fib,
             pool: (0..256).map(|_| blank()).collect(),
             inboxes,
+            inbox_max: INBOX,
             soon: VecDeque::with_capacity(1024),
             late: BinaryHeap::with_capacity(1024),
             lates: 0,
@@ -193,7 +195,7 @@ impl Net {
 
     pub(crate) fn deliver(&mut self, to: usize, frame: Handle) {
         let inbox = &mut self.inboxes[to];
-        if self.plugs[to].rx && inbox.len() < INBOX {
+        if self.plugs[to].rx && inbox.len() < self.inbox_max {
             inbox.push_back(frame);
         } else {
             self.pool.push(frame);

@@ -20,6 +20,9 @@ pub(crate) enum Fault {
     Leave(usize),
     Hang(usize),
     Wake(usize),
+    /// The router is not run, or is run again.
+    HangRouter,
+    WakeRouter,
     Plug(usize, Plug),
     /// On the way from one station to another.
     Trouble(usize, usize, Trouble),
@@ -40,6 +43,42 @@ pub(crate) fn schedule(dice: &mut Dice, cores: usize) -> Vec<(Nanos, Fault)> {
             let (at, lasts) = (dice.within(0..300 * MS), duration(dice));
             add(&mut all, dice, cores, at, lasts);
         }
+    }
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
+/// Pauses of a machine that has too much to do: all of it, a core, or the router is not run for up to
+/// 15 ms, rarely 30. In most worlds a core dies, never to come back, with pauses before and
+/// after.
+pub(crate) fn pauses(dice: &mut Dice, cores: usize) -> Vec<(Nanos, Fault)> {
+    let (mut all, mut at) = (Vec::new(), 0);
+    let (count, mut dies_in) = (dice.within(4..16), dice.below(12));
+    for _ in 0..count {
+        at += dice.within(MS..80 * MS);
+        // Who sleeps for longer than a question takes has to ask, dead or not.
+        let is_long = dies_in < count as usize && dice.permille(100);
+        let most = if is_long { 30 * MS } else { 15 * MS };
+        let lasts = dice.within(500_000..most);
+        let (from, to) = (Nanos(at), Nanos(at + lasts));
+        let (whose, core) = (dice.below(10), dice.below(cores));
+        let of = match whose {
+            0..5 => 0..cores,
+            5..9 => core..core + 1,
+            _ => 0..0,
+        };
+        for core in of {
+            all.extend([(from, Fault::Hang(core)), (to, Fault::Wake(core))]);
+        }
+        if !(5..9).contains(&whose) {
+            all.extend([(from, Fault::HangRouter), (to, Fault::WakeRouter)]);
+        }
+        at += lasts;
+        if dies_in == 0 {
+            at += MS;
+            all.push((Nanos(at), Fault::Kill(dice.below(cores))));
+        }
+        dies_in = dies_in.wrapping_sub(1);
     }
     all.sort_by_key(|(at, _)| *at);
     all

@@ -43,6 +43,9 @@ const NEAR: Nanos = Nanos(30 * MS);
 /// (RFC 5880 §6.8.3), and what it takes to fill copies and to hand over.
 const SERVICE_WITHIN: Nanos = Nanos(5_000 * MS);
 
+/// How long users open sessions before the first pause.
+const WARM: Nanos = Nanos(60 * MS);
+
 /// Most sessions of a world.
 const SESSIONS_MAX: usize = 400;
 
@@ -71,6 +74,7 @@ pub(crate) struct World {
     servers: Vec<Server>,
     pub(crate) net: Rc<RefCell<Net>>,
     router: Router<Wire>,
+    router_asleep: bool,
     fib: Arc<Fib>,
     schedule: Vec<(Nanos, Fault)>,
     near_until: Nanos,
@@ -87,6 +91,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64) -> World {
+        World::with(seed, schedule::schedule)
+    }
+
+    fn with(seed: u64, plan: impl Fn(&mut Dice, usize) -> Vec<(Nanos, Fault)>) -> World {
         let mut dice = Dice::new(seed);
         let servers = dice.within(2..5) as usize;
         let per_core = if dice.permille(300) { 2 } else { 1 };
@@ -97,7 +105,7 @@ impl World {
         });
         let net = Rc::new(RefCell::new(Net::new(servers, fib.clone(), dice.number())));
         let router = setting::router(&net, &fib, servers);
-        let schedule = schedule::schedule(&mut dice, servers);
+        let schedule = plan(&mut dice, servers);
         let short = Nanos([20_000, 50_000, 100_000][dice.below(3)]);
         let view = View { now: Nanos(0), cores: Vec::new(), shards: Vec::new() };
         let mut world = World {
@@ -107,6 +115,7 @@ impl World {
             servers: (0..servers).map(|_| Server::none()).collect(),
             net,
             router,
+            router_asleep: false,
             fib,
             schedule,
             near_until: Nanos(0),
@@ -144,6 +153,40 @@ impl World {
         self.verify()
     }
 
+    /// A world where nobody is run for some milliseconds now and then, and one core may die.
+    pub(crate) fn of_pauses(seed: u64) -> World {
+        let world = World::with(seed, schedule::pauses);
+        // As the rings of a network in memory: what comes while nobody receives is not lost.
+        world.net.borrow_mut().inbox_max = 4096;
+        world
+    }
+
+    /// Start, use, pauses; everything that was there before is there all the time.
+    pub(crate) fn run_pauses(&mut self) -> Checked {
+        self.until_in_service()?;
+        self.near_until = self.now + WARM;
+        self.pass(WARM)?;
+        self.checks.prompt.begin(self.now);
+        let mut began = self.now;
+        for (at, fault) in std::mem::take(&mut self.schedule) {
+            while self.now < began + at {
+                self.step()?;
+            }
+            if let Fault::Kill(_) = fault {
+                self.until_in_service()?;
+                self.pass(Nanos(10 * MS))?;
+                self.checks.prompt.killed(self.servers.len(), self.now);
+                began = Nanos(self.now.0 - at.0);
+            }
+            self.apply(fault);
+        }
+        self.pass(Nanos(60 * MS))?;
+        self.heal();
+        self.until_in_service()?;
+        self.pass(Nanos(20 * MS))?;
+        self.verify()
+    }
+
     pub(crate) fn pass(&mut self, span: Nanos) -> Checked {
         let end = self.now + span;
         while self.now < end {
@@ -164,7 +207,8 @@ impl World {
     }
 
     pub(crate) fn step(&mut self) -> Checked {
-        let near = self.now < self.near_until;
+        let waits = |server: &Server| server.core.as_ref().is_some_and(|core| core.waiting() > 0);
+        let near = self.now < self.near_until || self.servers.iter().any(waits);
         self.now = self.now + if near { self.short } else { LONG };
         self.steps += 1;
         self.net.borrow_mut().advance(self.now);
@@ -174,8 +218,12 @@ impl World {
         for at in 0..count {
             self.step_server((first + at) % count)?;
         }
-        self.router.step(self.now);
+        if !self.router_asleep {
+            self.router.step(self.now);
+        }
         self.look();
+        let paused = self.router_asleep || self.servers.iter().any(|server| server.asleep);
+        self.checks.prompt.step(paused, self.now);
         self.receive()?;
         self.checks.step(&self.view, &self.traffic)?;
         if self.steps.is_multiple_of(64) {
@@ -250,7 +298,9 @@ impl World {
                 let mapping = self.traffic.sessions[session].mapping;
                 let shard = &self.view.shards[self.traffic.mappings[mapping].shard];
                 self.checks.established.grow(&self.traffic);
-                self.checks.established.expect(session, shard, self.now);
+                let Checks { established, prompt, .. } = &mut self.checks;
+                established.expect(session, shard, self.now);
+                prompt.expect(session, established.settled_at(session), self.now);
             }
             self.transmit(fields);
         }

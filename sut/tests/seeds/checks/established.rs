@@ -20,7 +20,7 @@ use krononat::membership::Role;
 use std::collections::VecDeque;
 
 /// Older than this at a fault is promised: 0.5 ms of gathering, and ways and steps.
-const COPIED_WITHIN: Nanos = Nanos(5_000_000);
+pub(super) const COPIED_WITHIN: Nanos = Nanos(5_000_000);
 
 /// Longer than a core waits for another before it serves alone.
 const ALONE: Nanos = Nanos(300_000_000);
@@ -86,6 +86,11 @@ impl Established {
 
     pub(crate) fn came_at(&self, session: usize) -> Nanos {
         self.came_at.get(session).copied().unwrap_or_default()
+    }
+
+    /// Since when a session is established, as far as it is known.
+    pub(crate) fn settled_at(&self, session: usize) -> Option<Nanos> {
+        self.kept.get(session)?.settled_at
     }
 
     pub(crate) fn forget(&mut self, mapping: usize, traffic: &Traffic) {

@@ -56,6 +56,8 @@ impl World {
             }
             Fault::Hang(at) => self.servers[at].asleep = self.servers[at].core.is_some(),
             Fault::Wake(at) => self.servers[at].asleep = false,
+            Fault::HangRouter => self.router_asleep = true,
+            Fault::WakeRouter => self.router_asleep = false,
             Fault::Plug(at, plug) => self.net.borrow_mut().set_plug(at, plug),
             Fault::Trouble(from, to, trouble) => {
                 self.net.borrow_mut().set_trouble(from, to, trouble);
@@ -67,6 +69,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         let count = self.servers.len();
         self.trace.push(format!("{:9.2} ms  all is mended", self.now.0 as f64 / MS as f64));
+        self.router_asleep = false;
         for at in 0..count {
             self.net.borrow_mut().set_plug(at, Plug::IN);
             for other in 0..count + 2 {

@@ -23,7 +23,7 @@ impl World {
             let recent = now.since(server.troubled_at).0 < 10 * MS;
             let late = recent && net.has_late();
             let is_cut = late || net.plug(at) != Plug::IN || others.into_iter().any(is_bad);
-            if is_cut || server.asleep {
+            if is_cut || server.asleep || self.router_asleep {
                 (server.troubled_at, server.cut_at) = (now, now);
             } else if server.core.is_none() || server.leaving {
                 server.troubled_at = now;

@@ -33,6 +33,10 @@ impl World {
                     let core = self.view.shards[shard].cores[0];
                     if self.checks.established.came_at(session) < sent_at {
                         self.checks.established.lost(session, core, &self.view, &self.traffic)?;
+                        let settled = self.checks.established.settled_at(session);
+                        ensure(!self.checks.prompt.is_promised(settled), "prompt", || {
+                            format!("session {session} of shard {shard} is lost")
+                        })?;
                     }
                 }
             }
@@ -55,7 +59,10 @@ impl World {
     pub(super) fn insult(&mut self) -> Checked {
         let at = self.dice.below(self.servers.len());
         let (now, server) = (self.now, &mut self.servers[at]);
-        let Some(core) = server.core.as_mut().filter(|_| !server.asleep) else { return Ok(()) };
+        let Some(core) = server.core.as_mut().filter(|core| !server.asleep && core.waiting() == 0)
+        else {
+            return Ok(());
+        };
         let (bytes, how) = forged(&mut self.dice, at, self.net.borrow().remembered_by(at));
         let inbox = self.net.borrow_mut().take_inbox(at);
         core.step(now);
