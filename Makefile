@@ -44,7 +44,7 @@ seeds: setup ## Random clusters in random faults, SEEDS of them, 10000 if not gi
 	SEEDS=$(or $(SEEDS),10000) SEED=$(SEED) \
 	  $(CARGO) test --release -p krononat --test seeds -- --nocapture
 
-netns: ## curl, iperf3, dig, ping through Krononat and through nftables: the same must come out
+netns: ## Real clients through Krononat, nftables beside it; clusters behind BIRD and FRR (see docs/netns.md)
 	@./.ci/setup netns
 	$(CARGO) test -p krononat --test netns
 	$(CARGO) test -p krononat --test bgp_interop

@@ -1,6 +1,7 @@
 //! Every check there is, in the order they run.
 
 use crate::bench::Bench;
+use crate::cluster::{PARTS, Part};
 use crate::{boundary, bulk, dns, errors, idle, ping, web};
 use anyhow::bail;
 
@@ -82,19 +83,24 @@ pub(crate) const CHECKS: &[Check] = &[
     check("idle", idle::wake, "4 of 4 TCP, 4 of 4 UDP alive after 20 s"),
 ];
 
-/// The checks of a comma-separated list, or all.
+/// The checks and the parts of [`crate::cluster`] of a comma-separated list, or all.
 ///
 /// # Errors
 /// When the list has a name that no check has.
-pub(crate) fn chosen(names: Option<&str>) -> anyhow::Result<Vec<&'static Check>> {
-    let Some(names) = names else { return Ok(CHECKS.iter().collect()) };
-    let find = |name: &str| CHECKS.iter().find(|check| check.name == name);
-    let chosen = names.split(',').map(|name| match find(name.trim()) {
-        Some(check) => Ok(check),
-        None => {
-            let all: Vec<_> = CHECKS.iter().map(|check| check.name).collect();
-            bail!("NETNS_CHECKS = {names}: no check `{name}`; there are {}", all.join(", "))
+pub(crate) fn chosen(names: Option<&str>) -> anyhow::Result<(Vec<&'static Check>, Vec<Part>)> {
+    let Some(names) = names else { return Ok((CHECKS.iter().collect(), PARTS.to_vec())) };
+    let (mut checks, mut parts) = (Vec::new(), Vec::new());
+    for name in names.split(',').map(str::trim) {
+        let part = PARTS.into_iter().find(|part| part.to_string() == name);
+        match (CHECKS.iter().find(|check| check.name == name), part) {
+            (Some(check), _) => checks.push(check),
+            (None, Some(part)) => parts.push(part),
+            (None, None) => {
+                let all = CHECKS.iter().map(|check| check.name.to_owned());
+                let all: Vec<_> = all.chain(PARTS.map(|part| part.to_string())).collect();
+                bail!("NETNS_CHECKS = {names}: no check `{name}`; there are {}", all.join(", "))
+            }
         }
-    });
-    chosen.collect()
+    }
+    Ok((checks, parts))
 }

@@ -4,18 +4,23 @@
 //! once with Krononat on a packet socket as the NAT and once with nftables. Every check of
 //! [`checks::CHECKS`] says what must come out, and the same must come out of both.
 //!
+//! Then two servers of Krononat stand behind a router with BIRD, and one with FRR, and one of them
+//! dies, leaves and comes back while transfers run ([`cluster`]).
+//!
 //! The program starts itself again inside namespaces of its own (`unshare`): whatever it makes there
 //! ends with it, however it ends, and two of them never meet. It needs root. Where something
 //! is missing it says `skipped`, why, and what to install, and ends with 3; with the argument
 //! `--where-possible` that is no failure.
 //!
-//! `make netns` runs it, and `make test` where possible; `NETNS_CHECKS=ping,idle` picks checks.
+//! `make netns` runs it, and `make test` where possible; `NETNS_CHECKS=ping,cluster-bird` picks
+//! checks, and `NETNS_KILLS=5` adds as many kills whose outages are measured.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod boundary;
 mod bulk;
 mod checks;
+mod cluster;
 mod dns;
 mod errors;
 mod idle;
@@ -31,6 +36,7 @@ mod web;
 
 use anyhow::Context;
 use bench::Bench;
+use checks::Check;
 use nat::Kind;
 use report::Report;
 use std::io::Read;
@@ -38,7 +44,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No run takes longer: both NATs take a minute on two cores.
+/// No run takes longer: both NATs take a minute on two cores, and so do both clusters.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Ends the program where something it needs is missing.
@@ -53,8 +59,7 @@ fn main() -> ExitCode {
             Ok(code) => code,
             Err(missing) => {
                 println!("netns: skipped: {missing}");
-                let excused = std::env::args().any(|argument| argument == WHERE_POSSIBLE);
-                if excused { ExitCode::SUCCESS } else { ExitCode::from(MISSING) }
+                if is_excused() { ExitCode::SUCCESS } else { ExitCode::from(MISSING) }
             }
         };
     }
@@ -74,6 +79,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether what is missing here is no failure.
+fn is_excused() -> bool {
+    std::env::args().any(|argument| argument == WHERE_POSSIBLE)
+}
+
 /// Whoever started this holds the other end of its standard input. With this process, the first of
 /// its process namespace, all others in there end.
 fn end_with_parent() {
@@ -82,12 +92,23 @@ fn end_with_parent() {
 }
 
 fn run() -> anyhow::Result<bool> {
-    let checks = checks::chosen(std::env::var("NETNS_CHECKS").ok().as_deref())?;
-    let mut report = Report::new(&checks);
+    let kills = std::env::var("NETNS_KILLS").map_or(Ok(0), |kills| kills.parse());
+    let kills = kills.context("NETNS_KILLS: expected a number of kills")?;
+    let (checks, parts) = checks::chosen(std::env::var("NETNS_CHECKS").ok().as_deref())?;
+    let mut well = checks.is_empty() || compare(&checks)?;
+    for part in parts {
+        well &= part.run(kills, !is_excused()).with_context(|| part.to_string())?;
+    }
+    Ok(well)
+}
+
+/// Every check through both NATs.
+fn compare(checks: &[&'static Check]) -> anyhow::Result<bool> {
+    let mut report = Report::new(checks);
     for kind in [Kind::Nftables, Kind::Krononat] {
         println!("{kind}:");
         let bench = Bench::start(kind).with_context(|| format!("start with {kind}"))?;
-        for check in &checks {
+        for check in checks {
             let begun = Instant::now();
             let outcome = (check.run)(&bench);
             report.note(kind, check, outcome, begun.elapsed());

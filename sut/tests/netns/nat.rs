@@ -94,8 +94,43 @@ fn start_nftables(topology: &Topology, folder: &Path) -> anyhow::Result<()> {
 pub(crate) struct Krononat {
     child: Child,
     stdin: Option<ChildStdin>,
+    reports: Reports,
+}
+
+/// What the core of a process says of itself.
+pub(crate) struct Reports {
     reader: Option<JoinHandle<()>>,
     latest: Arc<Mutex<Option<Tally>>>,
+}
+
+impl Reports {
+    /// Reads them, until the process ends.
+    pub(crate) fn of(child: &mut Child) -> anyhow::Result<Reports> {
+        let stdout = child.stdout.take().context("a pipe from krononat")?;
+        let latest = Arc::new(Mutex::new(None));
+        let tell = latest.clone();
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Ok(Line::Cores(cores)) = serde_json::from_str(&line) {
+                    *tell.lock().expect("nobody panics with it") = cores.first().map(|c| c.tally);
+                }
+            }
+        });
+        Ok(Reports { reader: Some(reader), latest })
+    }
+
+    /// The last one.
+    pub(crate) fn tally(&self) -> Option<Tally> {
+        *self.latest.lock().expect("nobody panics with it")
+    }
+
+    /// The last one of a process that has ended.
+    fn end(&mut self) -> Option<Tally> {
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        self.tally()
+    }
 }
 
 impl Krononat {
@@ -106,24 +141,10 @@ impl Krononat {
         command.arg("--config").arg(&file).arg("--supervised");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("krononat")?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let stdout = stdout.context("a pipe from krononat")?;
-        let latest = Arc::new(Mutex::new(None));
-        let tell = latest.clone();
-        let reader = thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Ok(Line::Cores(cores)) = serde_json::from_str(&line) {
-                    *tell.lock().expect("nobody panics with it") = cores.first().map(|c| c.tally);
-                }
-            }
-        });
-        let server = Krononat { child, stdin, reader: Some(reader), latest };
-        wait_for("krononat", PATIENCE, || server.tally().is_some())?;
+        let (stdin, reports) = (child.stdin.take(), Reports::of(&mut child)?);
+        let server = Krononat { child, stdin, reports };
+        wait_for("krononat", PATIENCE, || server.reports.tally().is_some())?;
         Ok(server)
-    }
-
-    fn tally(&self) -> Option<Tally> {
-        *self.latest.lock().expect("nobody panics with it")
     }
 
     /// It must have lived until now, and end well once its standard input closes.
@@ -134,10 +155,7 @@ impl Krononat {
         wait_for("end of krononat", PATIENCE, || !matches!(child.try_wait(), Ok(None)))?;
         let status = self.child.wait()?;
         ensure!(status.success(), "krononat ended with {status}");
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-        let tally = self.tally().context("krononat has reported nothing")?;
+        let tally = self.reports.end().context("krononat has reported nothing")?;
         Ok(describe(&tally))
     }
 }
@@ -167,7 +185,8 @@ fn config() -> String {
     )
 }
 
-fn describe(tally: &Tally) -> String {
+/// A tally in words.
+pub(crate) fn describe(tally: &Tally) -> String {
     let dropped = Reason::all().zip(tally.dropped.0).filter(|(_, count)| *count > 0);
     let dropped: Vec<_> =
         dropped.map(|(reason, count)| format!("{} {count}", reason.name())).collect();

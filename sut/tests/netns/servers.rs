@@ -8,7 +8,7 @@ use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use sha2::{Digest, Sha256};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a server may take to stand.
@@ -81,8 +81,7 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts them and waits until they answer in their own namespace.
     pub(crate) fn start(topology: &Topology, folder: &Path) -> anyhow::Result<Servers> {
-        let file = folder.join("nginx.conf");
-        std::fs::write(&file, nginx_config(folder))?;
+        let file = write_nginx_config(folder)?;
         let server = &topology.server;
         let all = [
             nginx(server, &file)?,
@@ -102,11 +101,19 @@ impl Servers {
     }
 }
 
-fn nginx(host: &Namespace, file: &Path) -> anyhow::Result<Service> {
+/// Starts nginx with a configuration that [`write_nginx_config`] wrote.
+pub(crate) fn nginx(host: &Namespace, file: &Path) -> anyhow::Result<Service> {
     let pid = file.with_file_name(format!("nginx-{}.pid", host.name()));
     let mut command = host.command("nginx");
     command.args(["-e", "stderr", "-g", &format!("pid {};", pid.display()), "-c"]).arg(file);
     Service::start(&mut command).context("nginx")
+}
+
+/// Has nginx offer what is in `folder`.
+pub(crate) fn write_nginx_config(folder: &Path) -> anyhow::Result<PathBuf> {
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, nginx_config(folder))?;
+    Ok(file)
 }
 
 /// One process and no daemon, so that it ends when it is killed. Every transfer is a connection of

@@ -81,7 +81,8 @@ fn run_inside() -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn is_installed(program: &str) -> bool {
+/// Whether a program is in the path, or where Debian has those of the system.
+pub(crate) fn is_installed(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&paths);
     let system = SYSTEM.split(':').map(PathBuf::from);

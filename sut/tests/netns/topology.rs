@@ -128,7 +128,11 @@ pub(crate) fn forward(namespace: &Namespace) -> anyhow::Result<()> {
 }
 
 /// Joins two namespaces by a veth pair; each end is an interface name, and an address if it has one.
-fn join(one: (&Namespace, &str), two: (&Namespace, &str), mtu: u32) -> anyhow::Result<()> {
+pub(crate) fn join(
+    one: (&Namespace, &str),
+    two: (&Namespace, &str),
+    mtu: u32,
+) -> anyhow::Result<()> {
     let name = |end: &str| end.split(' ').next().unwrap_or_default().to_owned();
     let (first, second) = (name(one.1), name(two.1));
     one.0.ip(&format!(
