@@ -2,11 +2,13 @@
 //!
 //! Pure functions of a slice. Every result is finite or `None`: an empty slice, or one that holds a
 //! value which is not a finite number, has no statistic. Dropping the bad value instead would give
-//! a figure of other data than the caller meant. Intervals are in [`bootstrap`].
+//! a figure of other data than the caller meant. Intervals are in [`bootstrap`], the test of paired
+//! differences is in [`signflip`].
 
 pub mod bootstrap;
 pub mod change;
 pub mod divisive;
+pub mod signflip;
 
 /// Factor that makes [`mad`] of normally distributed values estimate their standard deviation:
 /// 1 ÷ Φ⁻¹(¾).

@@ -10,6 +10,7 @@ mod address;
 mod cluster;
 mod demand;
 mod document;
+mod gate;
 mod inject;
 pub mod keys;
 mod phase;
@@ -21,6 +22,7 @@ use document::{Document, Places};
 use keys::Keys;
 
 pub use demand::Demand;
+pub use gate::{GATE_METRICS, Gate, GateMetric};
 
 /// Value of `schema` in every scenario this version reads.
 pub const SCHEMA: u32 = 1;
@@ -83,5 +85,13 @@ impl Scenario {
     /// The first thing that cannot work, at the line of the key to change.
     pub fn resolve(&self, options: &RunOptions) -> Result<Plan, Diagnostic> {
         resolve::resolve(self, options)
+    }
+
+    /// What a performance gate asks.
+    ///
+    /// # Errors
+    /// A value that is out of range, or a metric that is none.
+    pub fn gate(&self) -> Result<Gate, Diagnostic> {
+        gate::gate(self)
     }
 }

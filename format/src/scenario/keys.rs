@@ -4,6 +4,7 @@
 //! These types say what may be written, not what makes sense together: that is the business of
 //! `resolve`. Every table refuses keys it does not know.
 
+mod gate;
 mod inject;
 
 use crate::genome::Genome;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use gate::{GateKeys, GateMetricKeys};
 pub use inject::{DelayKeys, InjectKeys, LossKeys, PartitionKeys};
 
 /// A scenario: what is asked, who takes part, what is sent, in which phases, and what makes the
@@ -50,6 +52,9 @@ pub struct Keys {
     /// of the value: `"ledger.lost" = { max = 0 }`.
     #[serde(default)]
     pub pass: BTreeMap<String, Limit>,
+    /// What `krono gate` asks of a candidate.
+    #[serde(default)]
+    pub gate: GateKeys,
 }
 
 fn default_seed() -> u64 {

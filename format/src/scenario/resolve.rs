@@ -50,6 +50,7 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
     if keys.question.trim().is_empty() {
         return Err(check.refuse("question", "empty").expected("what the run is to find out"));
     }
+    scenario.gate()?;
     let seed = options.seed.unwrap_or(keys.seed);
     if seed > SEED_MAX {
         let problem = format!("{seed} is too large");
