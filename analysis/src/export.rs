@@ -97,6 +97,8 @@ pub struct Entry {
     pub at_least: bool,
     /// The run is valid: its figures may be used.
     pub valid: bool,
+    /// The value is there and must not be judged, such as a latency of full queues.
+    pub doubtful: bool,
     /// Change against the base, of a gate.
     pub change: Option<f64>,
     /// Verdict of a gate.
@@ -166,6 +168,7 @@ pub fn of_rows(title: &str, rows: &[Row]) -> Sheet {
             high: end(row.high),
             at_least: false,
             valid: row.class != Class::Invalid,
+            doubtful: false,
             change: row.change,
             verdict: Some(row.class.to_string()),
             why: row.why.clone(),
@@ -221,6 +224,7 @@ fn entry(benchmark: &str, run: &Run, figure: Figure) -> Entry {
         high: ends.map(|ends| ends.1),
         at_least: figure.at_least,
         valid: run.summary.valid,
+        doubtful: figure.doubt.is_some(),
         change: None,
         verdict: None,
         why: figure.value.err().or(figure.doubt),
@@ -284,7 +288,7 @@ impl Sheet {
         let finite = |entry: &Entry| entry.value.filter(|value| value.is_finite());
         self.entries
             .iter()
-            .filter(|entry| entry.valid && !entry.at_least)
+            .filter(|entry| entry.valid && !entry.at_least && !entry.doubtful)
             .filter_map(move |entry| Some((entry, finite(entry)?)))
     }
 
@@ -293,10 +297,11 @@ impl Sheet {
         let has_value = self.entries.iter().filter(|entry| entry.value.is_some());
         has_value
             .filter_map(|entry| {
-                let why = match (entry.valid, entry.at_least) {
-                    (false, _) => "the run is invalid",
-                    (true, true) => "it is a lower bound",
-                    (true, false) => return None,
+                let why = match (entry.valid, entry.at_least, &entry.why) {
+                    (false, ..) => "the run is invalid",
+                    (true, true, _) => "it is a lower bound",
+                    (true, false, Some(why)) if entry.doubtful => why,
+                    (true, false, _) => return None,
                 };
                 Some(format!("{}: {} is left out: {why}", entry.benchmark, entry.figure))
             })

@@ -92,7 +92,10 @@ fn a_lower_bound_and_an_invalid_run_are_no_measurements() {
     for target in [Target::Bmf, Target::Github] {
         assert!(!written(&bound, target).contains("forwarded"), "{target:?}");
     }
-    assert!(sheet.left_out().iter().any(|why| why.contains("lower bound")));
+    let left_out = sheet.left_out();
+    assert!(left_out.iter().any(|why| why.contains("lower bound")));
+    assert!(left_out.iter().any(|why| why.contains("queues were full")), "{left_out:?}");
+    assert!(!written(&bound, Target::Bmf).contains("latency"));
     assert!(written(&bound, Target::Markdown).contains("at least 9.26"));
     let invalid = run(|summary| {
         summary.valid = false;

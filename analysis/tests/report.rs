@@ -4,8 +4,8 @@ mod fixture;
 
 use analysis::report::{answer, plots, render, render_all, text, write};
 use analysis::{Run, plot, report, warn};
-use format::Summary;
 use format::summary::{Bound, Judged, Limit, Recovery, Warning};
+use format::{Sample, Summary};
 use std::fs;
 
 fn run() -> Run {
@@ -327,4 +327,19 @@ fn attacks_and_what_stopped_them_are_on_the_terminal() {
     ] {
         assert!(text.contains(line), "{text}");
     }
+}
+
+#[test]
+fn a_million_samples_make_no_larger_page() {
+    let mut run = Run::from_summary("out", fixture::summary());
+    let row = fixture::samples().remove(20);
+    let rows = (0..500_000).flat_map(|i| {
+        let forwarded_pps = 7e6 + f64::from(i * 7919 % 1000);
+        let one = Sample { t_s: f64::from(i) / 100.0, forwarded_pps, ..row.clone() };
+        let other = Sample { core: 1, ..one.clone() };
+        [one, other]
+    });
+    run.samples = rows.collect();
+    let page = render(&run).expect("a page");
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
 }

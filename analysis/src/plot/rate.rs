@@ -18,6 +18,9 @@ use std::collections::BTreeSet;
 /// Events beyond this are marked but not named.
 const NAMED_MAX: usize = 12;
 
+/// Stretches of time that a curve tells apart: two for each unit of its width.
+const COLUMNS: usize = 2 * WIDTH as usize;
+
 /// Rates of all cores at one instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instant {
@@ -164,8 +167,8 @@ pub fn plot(series: &Series) -> Option<Plot> {
         marks(canvas, &mut chart, series)?;
         // The offered curve is the wider one underneath, so that both show where they agree.
         let curves = [
-            (steps(&series.instants, |i| i.offered_mpps), ORANGE.stroke_width(6), 5),
-            (steps(&series.instants, |i| i.forwarded_mpps), BLUE.stroke_width(2), 3),
+            (curve(&series.instants, |i| i.offered_mpps), ORANGE.stroke_width(6), 5),
+            (curve(&series.instants, |i| i.forwarded_mpps), BLUE.stroke_width(2), 3),
         ];
         for (points, stroke, radius) in curves {
             if let [point] = points[..] {
@@ -200,6 +203,37 @@ fn marks<'a>(canvas: &Canvas<'a>, chart: &mut Chart<'a>, series: &Series) -> Dra
         }
     }
     Ok(())
+}
+
+/// The steps of a rate, thinned where there are more than a reader can see.
+fn curve(instants: &[Instant], rate: fn(&Instant) -> f64) -> Vec<(f64, f64)> {
+    thinned(steps(instants, rate))
+}
+
+/// Of points in the order of time, in each of [`COLUMNS`] equal stretches the first, the lowest, the
+/// highest and the last: a dip of one interval stays as deep as it was, and a run of hours has no
+/// larger page than one of seconds.
+fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return points };
+    let (begin, length) = (first.0, last.0 - first.0);
+    if points.len() <= 4 * COLUMNS || length <= 0.0 {
+        return points;
+    }
+    let column = |point: &(f64, f64)| {
+        (((point.0 - begin) / length * COLUMNS as f64) as usize).min(COLUMNS - 1)
+    };
+    let mut kept = Vec::with_capacity(4 * COLUMNS);
+    for group in points.chunk_by(|a, b| column(a) == column(b)) {
+        let extreme = |sign: f64| {
+            let by = |a: &usize, b: &usize| (sign * group[*a].1).total_cmp(&(sign * group[*b].1));
+            (0..group.len()).max_by(by).unwrap_or(0)
+        };
+        let mut of_group = [0, extreme(-1.0), extreme(1.0), group.len() - 1];
+        of_group.sort_unstable();
+        kept.extend(of_group.map(|i| group[i]));
+        kept.dedup();
+    }
+    kept
 }
 
 /// A level line over each interval: a sample is a mean, and nothing is known between its ends.
@@ -241,4 +275,24 @@ pub(super) fn places(lines: &[i32]) -> Vec<Place> {
         }
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_the_ends_and_every_extreme() {
+        let mut points: Vec<(f64, f64)> =
+            (0..200_000).map(|i| (f64::from(i), 7.0 + f64::from(i % 10) / 100.0)).collect();
+        points[123_456].1 = 0.5;
+        points[54_321].1 = 9.5;
+        let few = points[..100].to_vec();
+        assert_eq!(thinned(few.clone()), few, "what can be seen stays as it is");
+        let kept = thinned(points.clone());
+        assert!(kept.len() <= 4 * COLUMNS, "{}", kept.len());
+        assert!(kept.contains(&points[123_456]) && kept.contains(&points[54_321]));
+        assert_eq!((kept.first(), kept.last()), (points.first(), points.last()));
+        assert!(kept.is_sorted_by(|a, b| a.0 <= b.0), "in the order of time");
+    }
 }
