@@ -38,6 +38,11 @@ pub enum Command {
     #[command(after_help = "Example:\n  krono explain scenarios/imix.toml --set \
                             topology.sut.cores=2")]
     Explain(Explain),
+    /// Say whether a program is slower than another, and how sure that is
+    #[command(after_help = "Example:\n  krono gate --base target/base/krono --candidate \
+                            target/release/krono\n\nExit codes: 0 pass, 1 regressed, 2 usage, 3 \
+                            incomparable, 4 inconclusive")]
+    Gate(Gate),
     /// Write report.html and its figures for finished runs
     #[command(after_help = "Example:\n  krono report results/2026-11-23-imix-lab1")]
     Report(Report),
@@ -73,6 +78,13 @@ pub enum Command {
                             != \"ok\")'"
     )]
     Doctor(Doctor),
+    /// Measure a core in slices, as `krono gate` asks on stdin
+    #[command(
+        hide = true,
+        after_help = "Example:\n  krono slices scenarios/imix.toml <<< \
+                      '{\"seed\":1,\"bursts\":1000,\"cohorts\":1}'"
+    )]
+    Slices(Slices),
     /// Print the JSON schema of scenario and summary
     #[command(after_help = "Example:\n  krono schema summary > krono.summary.1.json")]
     Schema(Schema),
@@ -141,6 +153,66 @@ pub struct Explain {
     pub scenario: ScenarioArgs,
 }
 
+/// `krono gate`.
+#[derive(Debug, Args)]
+pub struct Gate {
+    /// What is sent, and what is asked of whom; without it a scenario made for gates
+    pub scenario: Option<PathBuf>,
+    /// The krono program to compare with. Default: this one
+    #[arg(long, value_name = "BIN")]
+    pub base: Option<PathBuf>,
+    /// The krono program to judge (default: this one), or the runs to judge
+    #[arg(long, value_name = "BIN|RUN", num_args = 1..)]
+    pub candidate: Vec<PathBuf>,
+    /// Directories of stored runs to compare runs with, all of one host
+    #[arg(long, value_name = "RUN", num_args = 1.., requires = "candidate", conflicts_with = "base")]
+    pub baseline: Vec<PathBuf>,
+    /// Compare the base with itself: how often does this machine raise a false alarm
+    #[arg(long, conflicts_with_all = ["candidate", "baseline"])]
+    pub aa: bool,
+    /// Measure all pairs, and say how often a gate on some of them would have said what
+    #[arg(long)]
+    pub rates: bool,
+    /// How to judge: by instructions, by time, or by both
+    #[arg(long, value_enum, default_value_t = Tier::Both)]
+    pub tier: Tier,
+    /// Whether both programs must translate the same frames alike
+    #[arg(long, value_enum, default_value_t = Frames::Same)]
+    pub frames: Frames,
+    /// Set a value of the scenario; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
+    /// Seed of the coin that decides who goes first. Default: another each time
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Processor to measure on. Default: the last one that may be used
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<usize>,
+    /// Write the figures of all pairs to this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
+}
+
+/// How a gate judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    /// Instructions for each packet, by callgrind: exact, and no time.
+    Exact,
+    /// Time, of both programs by turns.
+    Relative,
+    /// One after the other.
+    Both,
+}
+
+/// What a gate asks of translated frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Frames {
+    /// A candidate that translates a frame otherwise does not pass.
+    Same,
+    /// It may.
+    Any,
+}
+
 /// `krono report`.
 #[derive(Debug, Args)]
 pub struct Report {
@@ -170,6 +242,17 @@ pub struct Replay {
     /// One line for every packet, not only counts
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+/// `krono slices`.
+#[derive(Debug, Args)]
+pub struct Slices {
+    /// What is sent.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Processor to run on
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<usize>,
 }
 
 /// `krono doctor`.

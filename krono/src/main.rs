@@ -8,7 +8,7 @@ use krono::cli::{Cli, Command, Format};
 use krono::exit::{self, Answer};
 use krono::machine::Machine;
 use krono::term::{self, Colour};
-use krono::{check, doctor, explain, replay, report, run, scenario, schema};
+use krono::{check, doctor, explain, gate, replay, report, run, scenario, schema, slices};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -48,6 +48,8 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
                 Format::Json => Ok(doctor::json(&findings)?),
             }
         }
+        Command::Slices(args) => slices::slices(&args),
+        Command::Gate(args) => gate::gate(&args),
         Command::Schema(args) => Ok(Answer::good(schema::schema(args.of)?)),
     }
 }

@@ -45,7 +45,11 @@ pub fn resolve(
     Ok(Loaded { source, plan })
 }
 
-fn read(file: &Path) -> Result<String, Refusal> {
+/// The text of a scenario file.
+///
+/// # Errors
+/// [`Refusal::Usage`] for what is no text or not there.
+pub fn read(file: &Path) -> Result<String, Refusal> {
     let refuse = |why: String| Refusal::Usage(format!("{}: {why}", file.display()));
     let size = std::fs::metadata(file).map_err(|error| refuse(error.to_string()))?.len();
     if size > BYTES_MAX {
