@@ -333,7 +333,7 @@ fn attacks_and_what_stopped_them_are_on_the_terminal() {
 fn a_million_samples_make_no_larger_page() {
     let mut run = Run::from_summary("out", fixture::summary());
     let row = fixture::samples().remove(20);
-    let rows = (0..500_000).flat_map(|i| {
+    let rows = (0..500_000_u32).flat_map(|i| {
         let forwarded_pps = 7e6 + f64::from(i * 7919 % 1000);
         let one = Sample { t_s: f64::from(i) / 100.0, forwarded_pps, ..row.clone() };
         let other = Sample { core: 1, ..one.clone() };
