@@ -159,11 +159,18 @@ pub struct Topology {
     pub sut_servers: u16,
     /// Cores of each SUT server.
     pub sut_cores: u16,
+    /// Cores of a server that each of them stands for; more than itself in `sim` alone.
+    #[serde(default = "itself")]
+    pub sut_stands_for: u16,
     /// Which SUT.
     pub sut_kind: SutKind,
     /// What a core does when it has nothing to do.
     #[serde(default)]
     pub polling: Polling,
+}
+
+fn itself() -> u16 {
+    1
 }
 
 /// What a core does when it has nothing to do.

@@ -52,6 +52,24 @@ fn script(actions: &[&str]) -> String {
 }
 
 #[test]
+fn cores_may_stand_for_others_where_servers_replicate() {
+    let sut = "sut = { servers = 3, cores = 2";
+    let plan_of = |more: &str| plan(&with(sut, &format!("{sut}, {more}")));
+    let topology = plan_of("stands_for = 20").expect("valid").topology;
+    assert_eq!((topology.suts(), topology.sut_stands_for), (6, 20));
+    let topology = plan(KILL).expect("valid").topology;
+    assert_eq!(topology.sut_stands_for, 1, "every core runs");
+    for (more, says) in [
+        ("stands_for = 0", "1 to 64"),
+        ("stands_for = 65", "1 to 64"),
+        ("stands_for = 2, kind = \"forwarder\"", "do not replicate"),
+    ] {
+        let error = plan_of(more).expect_err(more);
+        assert!(error.contains(says), "{more}: {error}");
+    }
+}
+
+#[test]
 fn a_kill_resolves_with_every_default_and_survives_the_file() {
     let plan = plan(KILL).expect("valid");
     let target = Target { server: 1, core: None };

@@ -5,7 +5,7 @@ use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 15] = [
+const SHIPPED: [(&str, &str); 16] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
     ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
@@ -21,6 +21,7 @@ const SHIPPED: [(&str, &str); 15] = [
     ("scenarios/rolling-upgrade.toml", include_str!("../../scenarios/rolling-upgrade.toml")),
     ("scenarios/partition.toml", include_str!("../../scenarios/partition.toml")),
     ("scenarios/gate.toml", include_str!("../../scenarios/gate.toml")),
+    ("scenarios/scale-64.toml", include_str!("../../scenarios/scale-64.toml")),
 ];
 
 fn plan(source: &str, file: &str, overrides: &[(&str, &str)]) -> Result<Plan, String> {

@@ -7,7 +7,7 @@
 use analysis::figure;
 use dataplane::port::link::{DEPTH, frames_per_lane};
 use format::Plan;
-use format::plan::{Polling, SutKind, Topology};
+use format::plan::{Polling, SutKind, Testbed, Topology};
 use format::scenario::Demand;
 use std::fmt;
 
@@ -29,9 +29,11 @@ const LINGER_S: f64 = 0.2;
 /// The process itself: code, stacks, histograms, samples.
 const BASE_BYTES: u64 = 64 << 20;
 
-/// CPUs that are busy all the time: one for each core, or any one where cores sleep when idle.
+/// CPUs that are busy all the time: one for each core, or any one where cores sleep when idle and in
+/// virtual time.
 pub fn cpus_needed(plan: &Plan) -> usize {
     match plan.topology.polling {
+        _ if plan.testbed == Testbed::Sim => 1,
         Polling::Busy => (plan.topology.generators() + plan.topology.suts()) as usize,
         Polling::Adaptive => 1,
     }

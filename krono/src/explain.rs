@@ -64,8 +64,12 @@ fn cores(plan: &Plan) -> String {
             servers => format!("{servers} servers of {cores_text}"),
         }
     };
+    let times = match to.sut_stands_for {
+        1 => String::new(),
+        times => format!(", each of which stands for {times}"),
+    };
     format!(
-        "{} of traffic generator, {} of {}: {} busy",
+        "{} of traffic generator, {} of {}{times}: {} busy",
         side(to.generator_servers, to.generator_cores),
         side(to.sut_servers, to.sut_cores),
         to.sut_kind,
@@ -94,9 +98,13 @@ fn frames(plan: &Plan) -> String {
 
 fn connections(plan: &Plan, demand: &Demand) -> String {
     let traffic = &plan.traffic;
+    let aggregate = match u64::from(plan.topology.sut_stands_for) {
+        1 => String::new(),
+        times => format!(" (for {})", figure::count(times * demand.held_peak)),
+    };
     format!(
-        "{} held at most, {} tracked with closed ones; {} UDP, {} TCP; {} of the packets come from \
-         subscribers",
+        "{} held at most{aggregate}, {} tracked with closed ones; {} UDP, {} TCP; {} of the packets \
+         come from subscribers",
         figure::count(demand.held_peak),
         figure::count(demand.tracked_peak),
         figure::percent(traffic.udp_share),

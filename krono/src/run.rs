@@ -66,7 +66,13 @@ struct Started {
 /// Refuses, before anything is written, what cannot run on this machine.
 fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
     let missing = match &plan.testbed {
-        Testbed::Embedded | Testbed::Sim => None,
+        Testbed::Sim => None,
+        Testbed::Embedded | Testbed::Process if plan.topology.sut_stands_for > 1 => Some(
+            "a core that runs stands for others (topology.sut.stands_for), which is for virtual \
+             time; use --testbed sim"
+                .to_owned(),
+        ),
+        Testbed::Embedded => None,
         Testbed::Process => dataplane::port::dpdk::available()
             .err()
             .map(|error| error.to_string())

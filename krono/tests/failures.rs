@@ -72,6 +72,19 @@ fn whoever_comes_back_is_filled_first_and_serves_then() {
 }
 
 #[test]
+fn a_server_of_many_takes_no_connection_with_it() {
+    // As shipped it is 64 servers: a minute of a release build.
+    let smaller = ["topology.sut.servers=8", "traffic.connections=40000"];
+    let (code, summary) = simulated("scale-64.toml", &smaller);
+    let (recovery, connections) = (&summary.recovery_ms[0], &summary.connections);
+    assert_eq!(code, Some(0), "{recovery:?} {connections:?}");
+    assert_eq!((connections.lost, connections.remapped), (Some(0), Some(0)));
+    assert_eq!((connections.recovered, recovery.collateral_lost), (Some(512 / 8), Some(0)));
+    let said = summary.warnings.iter().find(|it| it.kind == "aggregate").expect("a warning");
+    assert!(said.message.contains("1,600,000 connections on 320 cores"), "{}", said.message);
+}
+
+#[test]
 fn a_seed_gives_the_same_run() {
     let one = simulated("server-failure.toml", &["seed=7"]).1;
     let two = simulated("server-failure.toml", &["seed=7"]).1;

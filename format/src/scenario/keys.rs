@@ -101,11 +101,16 @@ pub struct SutTopologyKeys {
     pub servers: u16,
     /// Cores of each server.
     pub cores: u16,
+    /// How many cores of a server each core that runs stands for, itself among them. Cores of a server
+    /// share nothing, and a core's copies are with cores of its own number: so what happens to one
+    /// core of each server happens to all. Connections and rates are of the cores that run. Above 1
+    /// in the testbed `sim` and for servers that replicate alone.
+    pub stands_for: u16,
 }
 
 impl Default for SutTopologyKeys {
     fn default() -> Self {
-        SutTopologyKeys { kind: SutKind::Krononat, servers: 1, cores: 1 }
+        SutTopologyKeys { kind: SutKind::Krononat, servers: 1, cores: 1, stands_for: 1 }
     }
 }
 

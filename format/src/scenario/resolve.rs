@@ -65,6 +65,11 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
     let traffic = check.traffic(&topology)?;
     let network = cluster::network(keys, check.places)?;
     let replicate = cluster::replicate(keys, check.places)?;
+    if topology.sut_stands_for > 1 && !replicate {
+        let key = "topology.sut.stands_for";
+        let error = check.refuse(key, "these servers do not replicate");
+        return Err(error.remedy("Set topology.sut.servers to 2 or more krononat servers."));
+    }
     let phases = check.phases(&topology, &traffic)?;
     let fewest = inject::walk(check.places, &topology, &phases, repeat)?;
     let timers = check.timers()?;
@@ -114,6 +119,7 @@ impl Check<'_> {
             ("topology.generators.cores", generators.cores, GENERATOR_CORES_MAX),
             ("topology.sut.servers", sut.servers, SERVERS_MAX),
             ("topology.sut.cores", sut.cores, SUT_CORES_MAX),
+            ("topology.sut.stands_for", sut.stands_for, SUT_CORES_MAX / sut.cores.max(1)),
         ];
         for (key, found, max) in limits {
             if found == 0 || found > max {
@@ -132,6 +138,7 @@ impl Check<'_> {
             generator_cores: generators.cores,
             sut_servers: sut.servers,
             sut_cores: sut.cores,
+            sut_stands_for: sut.stands_for,
             sut_kind: sut.kind,
             polling: self.keys.topology.polling,
         })

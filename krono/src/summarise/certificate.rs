@@ -137,6 +137,21 @@ pub(super) fn certificate(
     }
 }
 
+/// What the cores that ran stand for, where that is more than themselves.
+fn aggregate(plan: &Plan) -> Option<Warning> {
+    let topology = &plan.topology;
+    let times = u64::from(topology.sut_stands_for);
+    let [cores, connections] = [u64::from(topology.suts()), plan.traffic.connections];
+    let message = format!(
+        "Each core of the SUT stands for {times} of its server, simulated: the {} connections of {}          cores that ran, all of them counted, are one part in {times} of {} connections on {} cores.          Every count and rate is of the part that ran.",
+        figure::count(connections),
+        figure::count(cores),
+        figure::count(connections * times),
+        figure::count(cores * times),
+    );
+    (times > 1).then(|| Warning::new("aggregate", message))
+}
+
 /// What the counts say a reader must know, and why values are `null` where that is known.
 pub(super) fn warnings(
     plan: &Plan,
@@ -173,6 +188,7 @@ pub(super) fn warnings(
             warnings.push(Warning::unavailable(field, why));
         }
     }
+    warnings.extend(aggregate(plan));
     if !outcome.injected.is_empty() {
         let why = "no packet says by which core it came; see takeover and back_at_rate.";
         warnings.push(Warning::unavailable("recovery_ms.first_rerouted", why));
