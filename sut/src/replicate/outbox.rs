@@ -16,8 +16,8 @@ const LOG: usize = 16_384;
 /// Entries of the log that the walk leaves to changes.
 const KEPT: u64 = LOG as u64 / 2;
 
-/// Places whose last entry is remembered, so that one that changes again before it is told is not
-/// entered twice.
+/// Places whose last entry is remembered, so that one that changes again before it is first told is
+/// not entered twice.
 const RECENT: usize = 1024;
 
 pub(super) struct Outbox {
@@ -83,7 +83,7 @@ impl Outbox {
     /// Enters a place; `false`: the log is full.
     pub(super) fn push(&mut self, place: Place) -> bool {
         let recent = &mut self.recent[bucket(place)];
-        if recent.0 == place && recent.1 >= self.sent && recent.1 < self.head {
+        if recent.0 == place && recent.1 >= self.told && recent.1 < self.head {
             return true;
         }
         if self.head - self.acked == LOG as u64 {
@@ -150,5 +150,36 @@ fn bucket(place: Place) -> usize {
     match place {
         Place::Record(slot) => slot.0 as usize % RECENT,
         Place::Session(index) => index as usize % RECENT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_before_it_is_told_again_is_told() {
+        let (mut outbox, place) = (Outbox::new(), Place::Session(7));
+        let mut now = Nanos(1);
+        assert!(outbox.push(place));
+        assert_eq!(outbox.next(now, |_| true).fresh, 1);
+        now = now + PATIENCE + Nanos(1);
+        assert!(outbox.expire(now), "nothing was heard");
+        // It changes, and the answer to what was told first comes late.
+        assert!(outbox.push(place));
+        outbox.acknowledge(1, now);
+        let mut told = Vec::new();
+        outbox.next(now, |it| {
+            told.push(it);
+            true
+        });
+        assert_eq!(told, [place]);
+    }
+
+    #[test]
+    fn what_changes_twice_before_it_is_told_is_told_once() {
+        let (mut outbox, place) = (Outbox::new(), Place::Session(7));
+        assert!(outbox.push(place) && outbox.push(place));
+        assert_eq!((outbox.unsent(), outbox.backlog()), (1, 1));
     }
 }
