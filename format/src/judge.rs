@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Every path that a pass criterion may name. Those of `recovery_ms` mean the largest of all
 /// events, and `throughput.trials` the largest of all trials of the measured phase.
-pub const METRICS: [&str; 66] = [
+pub const METRICS: [&str; 70] = [
     "throughput.offered_mpps",
     "throughput.forwarded_mpps",
     "throughput.forwarded_gbps",
@@ -14,9 +14,13 @@ pub const METRICS: [&str; 66] = [
     "throughput.mpps_per_core.low",
     "throughput.mpps_per_core.high",
     "throughput.trials.lost",
+    "throughput.search.lower_mpps",
+    "throughput.search.upper_mpps",
+    "throughput.search.conditional_mpps",
     "sut.connections_peak",
     "sut.bytes_per_connection",
     "sut.drops.half_open_limit",
+    "sut.drops.setup_limit",
     "sut.drops.subscriber_quota",
     "sut.drops.ports_exhausted",
     "sut.drops.table_full",

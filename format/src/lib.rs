@@ -5,6 +5,7 @@
 //! * [`plan`]: the scenario with every default filled and every unit gone; what the testbeds run.
 //! * [`sample`]: rows of `samples.csv`, `events.csv`, `recovery.csv` and `connections.csv`.
 //! * [`summary`]: `summary.json`, what reports, comparisons and CI read.
+//! * [`suite`]: `suite.json`, what a suite of an RFC made of many runs.
 //! * [`host`]: the fingerprint of the machine that made the numbers.
 //!
 //! This crate measures nothing, opens no port and knows nothing of the machine it runs on:
@@ -22,6 +23,7 @@ pub mod plan;
 pub mod sample;
 pub mod scenario;
 pub mod schema;
+pub mod suite;
 pub mod summary;
 mod testbed;
 pub mod unit;
@@ -32,4 +34,5 @@ pub use judge::METRICS;
 pub use plan::Plan;
 pub use sample::{Event, Sample};
 pub use scenario::{RunOptions, Scenario};
+pub use suite::Suite;
 pub use summary::Summary;

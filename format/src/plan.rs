@@ -88,9 +88,18 @@ impl Plan {
         (0..self.topology.sut_servers).filter(absent).collect()
     }
 
-    /// SHA-256 of the plan's TOML, hexadecimal.
+    /// The plan as it was resolved: a rate that was searched for is no part of it, the search is.
+    pub fn as_asked(&self) -> Plan {
+        let mut plan = self.clone();
+        for phase in plan.phases.iter_mut().filter(|phase| phase.search.is_some()) {
+            phase.rate = Rate::Max;
+        }
+        plan
+    }
+
+    /// SHA-256 of the TOML of the plan [as it was resolved](Plan::as_asked), hexadecimal.
     pub fn hash(&self) -> String {
-        Plan::hash_of(&self.to_toml())
+        Plan::hash_of(&self.as_asked().to_toml())
     }
 
     /// SHA-256 of the text of a `plan.toml`, hexadecimal. Unlike [`hash`](Plan::hash) it holds for
@@ -280,6 +289,9 @@ pub struct SutPlan {
     pub subscriber_connections_max: u32,
     /// TCP connections with unfinished handshakes one subscriber may hold.
     pub half_open_max: u32,
+    /// Connections each SUT core opens per second; `None` is without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setups_per_s_max: Option<u32>,
     /// Whether the master of a shard sends its connections to a slave on another server.
     #[serde(default)]
     pub replicate: bool,
@@ -325,6 +337,10 @@ pub struct PhasePlan {
     pub sample: Option<u64>,
     /// Probes sent over the connections held.
     pub rate: Rate,
+    /// What rate to search for; `rate` is then that of the run that follows the search, and `max` until
+    /// it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// Attacks beside it.
     #[serde(default, skip_serializing_if = "Attack::is_none")]
     pub attack: Attack,
@@ -333,6 +349,35 @@ pub struct PhasePlan {
     pub injection: Option<Injection>,
     /// When the phase ends.
     pub until: Until,
+}
+
+/// A rate that is found by trials, by the words of FD.io CSIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Search {
+    /// The highest rate without loss.
+    Ndr,
+    /// The highest rate at which no more than 0.5 % of the packets are lost.
+    Pdr,
+}
+
+impl Search {
+    /// Share of packets that may be lost.
+    pub fn loss_ratio(self) -> f64 {
+        match self {
+            Search::Ndr => 0.0,
+            Search::Pdr => 0.005,
+        }
+    }
+}
+
+impl fmt::Display for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Search::Ndr => "ndr",
+            Search::Pdr => "pdr",
+        })
+    }
 }
 
 /// Rate of probes over the connections held, all generator cores, both directions.

@@ -154,6 +154,40 @@ pub struct Throughput {
     pub mpps_per_core: Option<Estimate>,
     /// Raw value of every trial, in order.
     pub trials: Vec<Trial>,
+    /// What the search found whose rate this run had; absent where none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Found>,
+}
+
+/// What a search for a throughput has found (draft-ietf-bmwg-mlrsearch-15). Rates are those offered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Found {
+    /// What was searched for: `ndr` or `pdr`.
+    pub goal: String,
+    /// Share of packets that a trial may lose.
+    pub loss_ratio: f64,
+    /// Share of the trial time that may lose more.
+    pub exceed_ratio: f64,
+    /// Length of a full trial in seconds.
+    pub trial_s: f64,
+    /// Trial time that decides about a load, in seconds.
+    pub sum_s: f64,
+    /// Width asked for: (upper - lower) / upper.
+    pub width: f64,
+    /// Highest load that passes; `null` if none did.
+    pub lower_mpps: Option<f64>,
+    /// Lowest load above it that does not; `null` if the highest one passed.
+    pub upper_mpps: Option<f64>,
+    /// What came through at the lower bound.
+    pub conditional_mpps: Option<f64>,
+    /// Whether both bounds are there and no further apart than the width.
+    pub regular: bool,
+    /// What limited the rate at the upper bound, or at the highest load where all passed.
+    pub bound: Option<Bound>,
+    /// Whether the SUT may be able to do more: nothing but its own limit makes this false.
+    pub at_least: bool,
+    /// Number of trials.
+    pub trials: u64,
 }
 
 /// A value with an interval.

@@ -1,6 +1,6 @@
 //! Scenarios from text to plan: those shipped, those that are wrong, and those that are noise.
 
-use format::plan::{Attack, Rate, Testbed, Until};
+use format::plan::{Attack, Rate, Search, Testbed, Until};
 use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
@@ -113,6 +113,27 @@ fn more_than_there_is_room_for_is_asked_on_purpose_only() {
     let message =
         "sut.table_entries: 262144 are too few; expected at least 331776 on each SUT core";
     assert!(error.contains(message) && error.contains("overcommit = true"), "{error}");
+}
+
+#[test]
+fn a_search_takes_the_place_of_a_rate_and_what_it_found_is_no_part_of_the_plan() {
+    let searched = |to: &str| SHIPPED[0].1.replacen("rate = \"max\"", to, 1);
+    let mut asked = plan(&searched("search = \"pdr\""), "imix.toml", &[]).expect("sensible");
+    let hash = asked.hash();
+    let phase = asked.phases.last_mut().expect("two phases");
+    assert_eq!((phase.search, phase.rate), (Some(Search::Pdr), Rate::Max));
+    phase.rate = Rate::Pps(5e6);
+    assert_eq!(asked.hash(), hash);
+    let other = plan(&searched("search = \"ndr\""), "imix.toml", &[]).expect("sensible");
+    assert_ne!(other.hash(), hash);
+    let error = wrong("rate = \"max\"", "search = \"nrd\"");
+    assert!(error.contains("phase.search") || error.contains("steady.search"), "{error}");
+    assert!(error.contains("ndr"), "{error}");
+    let text =
+        searched("search = \"ndr\"").replace("for = \"10s\"", "count = 1000\nopen = \"1/s\"");
+    let text = text.replacen("open = \"0/s\"", "", 1);
+    let error = plan(&text, "imix.toml", &[]).expect_err("no length");
+    assert!(error.contains("phase.steady.search: trials without a length"), "{error}");
 }
 
 #[test]
@@ -234,9 +255,8 @@ fn wrong_values_are_told_what_was_expected() {
         ("\"krononat\"", "\"kernel\"", "`kernel` is not available in this version; expected"),
         (
             "rate = \"max\"",
-            "search = \"ndr\"",
-            "phase.steady.search: not available in this \
-          version\n  Use rate.",
+            "rate = \"max\"\nsearch = \"ndr\"",
+            "phase.steady.search: does not go together with `rate`\n  Leave one of them out.",
         ),
         (
             "for = \"10s\"",

@@ -62,6 +62,7 @@ fn complete() -> Summary {
                 Trial { offered_mpps: 5.0, forwarded_mpps: 4.5, lost: 3, seconds: 10.0 },
                 Trial { offered_mpps: 5.0, forwarded_mpps: 4.5, lost: 7, seconds: 10.0 },
             ],
+            search: None,
         },
         sut: Sut {
             source: Source::WhiteBox,

@@ -94,6 +94,7 @@ pub fn config(filtering: Filtering) -> Config {
         half_open_max: Some(8),
         filtering,
         connections6_max: 32,
+        setups_per_s_max: None,
         cluster: None,
         timers: Timers {
             udp_ms: 5_000,

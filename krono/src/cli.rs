@@ -2,7 +2,10 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use format::plan::Testbed;
+use format::unit::Duration;
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// Traffic generator and benchmark harness for stateful network functions.
@@ -43,6 +46,11 @@ pub enum Command {
                             target/release/krono\n\nExit codes: 0 pass, 1 regressed, 2 usage, 3 \
                             incomparable, 4 inconclusive")]
     Gate(Gate),
+    /// Make the many runs of an RFC's benchmark and say what they came to
+    #[command(after_help = "Example:\n  krono suite rfc2544 scenarios/imix.toml --preset quick \
+                            --sizes 64,imix-7-4-1\n\nEach trial is kept as a run of its own. A suite \
+                            that was ended goes on with the same command, --resume and --out DIR.")]
+    Suite(Suite),
     /// Write report.html and its figures for finished runs
     #[command(after_help = "Example:\n  krono report results/2026-11-23-imix-lab1")]
     Report(Report),
@@ -135,6 +143,122 @@ pub enum RunFormat {
     Json,
     /// `{"progress": …}` once per second, `{"summary": …}` at the end.
     Jsonl,
+}
+
+/// `krono suite`.
+#[derive(Debug, Args)]
+pub struct Suite {
+    /// Which suite
+    pub name: SuiteName,
+    /// What it is made of: topology, traffic, SUT and network of a scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Lengths and repetitions: the RFC's, those of TST009 (half of the time may see a loss), or
+    /// short ones for CI
+    #[arg(long, value_enum, default_value_t = Preset::Rfc)]
+    pub preset: Preset,
+    /// Length of a full trial, such as 500ms; all others keep their proportion
+    #[arg(long, value_name = "TIME")]
+    pub trial: Option<Duration>,
+    /// How often what is repeated is repeated
+    #[arg(long, value_name = "N")]
+    pub repetitions: Option<u32>,
+    /// Width at which a search ends, as a share of the value, such as 0.01
+    #[arg(long, value_name = "SHARE")]
+    pub width: Option<f64>,
+    /// Frame sizes and mixes, in place of those of RFC 2544 and imix-7-4-1
+    #[arg(long, value_name = "SIZE,...", value_delimiter = ',')]
+    pub sizes: Vec<String>,
+    /// Only these parts of the suite, beside what they need
+    #[arg(long = "only", value_enum, value_name = "PART,...", value_delimiter = ',')]
+    pub parts: Vec<Part>,
+    /// Search for the throughput with at most 0.5 % loss as well
+    #[arg(long)]
+    pub pdr: bool,
+    /// Times an invalid trial is repeated before the suite is invalid
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub invalid_max: u32,
+    /// Directory of the suite: new or empty. Default: results/<date>-<scenario>-<host>
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on in the directory of a suite that was ended
+    #[arg(long)]
+    pub resume: bool,
+    /// What stdout gets
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Show no progress on stderr
+    #[arg(long)]
+    pub no_live: bool,
+}
+
+/// The suites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SuiteName {
+    /// Throughput, latency, frame loss rate, back-to-back frames (RFC 9004).
+    Rfc2544,
+    /// Latency and packet delay variation.
+    Rfc8219,
+    /// Connections: establishment and tear-down rate, capacity, what happens beyond.
+    Rfc9693,
+    /// TCP: connections per second, concurrent connections, throughput.
+    Rfc9411,
+    /// Recovery from what the scenario does to the SUT.
+    Failover,
+}
+
+impl fmt::Display for SuiteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SuiteName::Rfc2544 => "rfc2544",
+            SuiteName::Rfc8219 => "rfc8219",
+            SuiteName::Rfc9693 => "rfc9693",
+            SuiteName::Rfc9411 => "rfc9411",
+            SuiteName::Failover => "failover",
+        })
+    }
+}
+
+/// Lengths and repetitions of a suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// The RFC's: trials of 60 s, none of which may lose a packet.
+    Rfc,
+    /// The same, of two of which one may see a loss.
+    Tst009,
+    /// Half a second, of two of which one may see a loss, to 5 %.
+    Quick,
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Preset::Rfc => "rfc",
+            Preset::Tst009 => "tst009",
+            Preset::Quick => "quick",
+        })
+    }
+}
+
+/// Parts of suites that can be asked for alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// rfc2544: throughput, which all other parts need.
+    Throughput,
+    /// rfc2544: latency at the throughput.
+    Latency,
+    /// rfc2544: frame loss rate.
+    FrameLoss,
+    /// rfc2544: back-to-back frames.
+    BackToBack,
+    /// rfc9693: establishment rate, which all other parts need.
+    Establishment,
+    /// rfc9693: tear-down rate.
+    TearDown,
+    /// rfc9693: capacity and what happens beyond.
+    Capacity,
 }
 
 /// `krono check`.
@@ -288,6 +412,8 @@ pub enum Subject {
     Summary,
     /// What `krono export --to json` prints.
     Export,
+    /// `suite.json`.
+    Suite,
 }
 
 /// Splits `PATH=VALUE`.

@@ -176,10 +176,11 @@ fn phases(plan: &Plan, demand: &Demand) -> Table {
             phase.name.clone(),
             per_second(phase.open_per_s),
             per_second(phase.close_per_s),
-            match phase.rate {
-                Rate::None => "none".to_owned(),
-                Rate::Max => "max".to_owned(),
-                Rate::Pps(pps) => per_second(pps),
+            match (phase.search, phase.rate) {
+                (Some(search), _) => search.to_string(),
+                (None, Rate::None) => "none".to_owned(),
+                (None, Rate::Max) => "max".to_owned(),
+                (None, Rate::Pps(pps)) => per_second(pps),
             },
             match phase.until {
                 Until::Held(count) => format!("at {} held", figure::count(count)),

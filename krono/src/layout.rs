@@ -253,6 +253,7 @@ impl<'a> Layout<'a> {
             half_open_max: Some(plan.sut.half_open_max),
             filtering: krononat::config::Filtering::default(),
             connections6_max: 0,
+            setups_per_s_max: plan.sut.setups_per_s_max,
             cluster: self.cluster(),
             timers: krononat::config::Timers {
                 udp_ms: timers.udp_ns.div_ceil(1_000_000),

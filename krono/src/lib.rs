@@ -31,6 +31,7 @@ pub mod rundir;
 pub mod scenario;
 pub mod schema;
 pub mod slices;
+pub mod suite;
 pub mod summarise;
 pub mod term;
 pub mod testbed;

@@ -8,7 +8,7 @@ use krono::cli::{Cli, Command, Format};
 use krono::exit::{self, Answer};
 use krono::machine::Machine;
 use krono::term::{self, Colour};
-use krono::{check, doctor, explain, gate, replay, report, run, scenario, schema, slices};
+use krono::{check, doctor, explain, gate, replay, report, run, scenario, schema, slices, suite};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
 fn answer(command: Command) -> anyhow::Result<Answer> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Suite(args) => suite::suite(&args),
         Command::Check(args) => Ok(check::check(&args.scenarios, complain)),
         Command::Explain(args) => {
             Ok(Answer::good(explain::explain(&scenario::load(&args.scenario)?.plan)))

@@ -93,6 +93,7 @@ fn config(args: &cli::Replay) -> Result<Config, Refusal> {
         half_open_max: None,
         filtering: Filtering::default(),
         connections6_max: 0,
+        setups_per_s_max: None,
         cluster: None,
         timers: Timers::default(),
         cores: vec![CoreConfig {

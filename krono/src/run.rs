@@ -15,16 +15,16 @@ use crate::machine::{Machine, cpus_allowed};
 use crate::rundir::{RunDir, RunDirError, Table};
 use crate::scenario::{self, Loaded};
 use crate::summarise::{Context, connection_rows, latency_log, recovery_windows, summarise};
-use crate::testbed::{self, Observation, Outcome, TestbedError};
-use crate::{capacity, term};
+use crate::testbed::{self, Observation, Outcome, References, TestbedError};
+use crate::{capacity, suite, term};
 use anyhow::Context as _;
 use dataplane::clock::Tsc;
 use dataplane::run::Stop;
 use format::plan::{Plan, Testbed};
-use format::summary::Run;
+use format::summary::{Found, Run};
 use format::{Host, Sample, Summary};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 /// Folder of run directories, below the working directory.
@@ -36,26 +36,68 @@ const RESULTS: &str = "results";
 /// [`Refusal::Usage`] and [`Refusal::CannotRun`] with nothing written; anything else is a failure
 /// on the way, after which the run directory holds what was measured.
 pub fn run(args: &cli::Run) -> anyhow::Result<Answer> {
-    let loaded = scenario::load(&args.scenario)?;
+    let mut loaded = scenario::load(&args.scenario)?;
     let machine = Machine::this();
     refuse_impossible(&loaded.plan, &machine)?;
-    let started = Started { wall: SystemTime::now(), stamp: jiff::Timestamp::now() };
-    let tsc_hz = Tsc::calibrate().hz().round();
-    let host = fingerprint(&machine, Some(tsc_hz as u64));
-    let directory = directory(args.out.as_deref(), &loaded.plan, &host, &started)?;
-    let meter = Meter::new(&machine, &loaded.plan);
-    let mut record = Record::begin(directory, &loaded, &host, meter)?;
+    let host = this_host(&machine);
+    let directory = directory(args.out.as_deref(), &loaded.plan, &host)?;
     let stop = interrupt::stop()?;
     let mut live = live(args);
-    let before = machine.cpu_time();
-    let outcome = record.measure(&loaded.plan, &stop, &mut live);
+    let mut setting = Setting { machine, host, references: None, found: None };
+    if suite::searched::is_asked(&loaded.plan) {
+        match suite::searched::find(&directory, &mut loaded, &mut setting, &stop, &mut live)? {
+            suite::searched::Answer::Found => {}
+            suite::searched::Answer::Nothing(answer) => return Ok(answer),
+        }
+    }
+    let kept = keep(directory, &loaded, &setting, &stop, &mut live);
     live.finish();
-    let outcome = outcome?;
-    let after = machine.cpu_time();
-    let steal_share = before.zip(after).and_then(|(before, after)| after.steal_share_since(before));
-    let summary = record.end(&loaded.plan, host, &started, steal_share, &outcome)?;
-    let page = analysis::report::write(record.directory.path()).context("no report written")?;
+    let Kept { summary, page, .. } = kept?;
     answer(args.format, &summary, &page)
+}
+
+/// The fingerprint of the machine this runs on.
+pub(crate) fn this_host(machine: &Machine) -> Host {
+    let tsc_hz = Tsc::calibrate().hz().round();
+    fingerprint(machine, Some(tsc_hz as u64))
+}
+
+/// Where a run is made, and what is known beside it.
+pub(crate) struct Setting {
+    pub machine: Machine,
+    pub host: Host,
+    /// What the generator reaches without the SUT; measured where it is not known.
+    pub references: Option<References>,
+    /// The search whose rate the run has.
+    pub found: Option<Found>,
+}
+
+/// What a run has left.
+pub(crate) struct Kept {
+    pub summary: Summary,
+    pub outcome: Outcome,
+    /// Its report.
+    pub page: PathBuf,
+}
+
+/// Runs a plan and keeps what it found in `directory`, report included.
+pub(crate) fn keep(
+    directory: RunDir,
+    loaded: &Loaded,
+    setting: &Setting,
+    stop: &Stop,
+    live: &mut Live,
+) -> anyhow::Result<Kept> {
+    let started = Started { wall: SystemTime::now(), stamp: jiff::Timestamp::now() };
+    let meter = Meter::new(&setting.machine, &loaded.plan);
+    let mut record = Record::begin(directory, loaded, &setting.host, meter)?;
+    let before = setting.machine.cpu_time();
+    let outcome = record.measure(&loaded.plan, setting.references, stop, live)?;
+    let after = setting.machine.cpu_time();
+    let steal_share = before.zip(after).and_then(|(before, after)| after.steal_share_since(before));
+    let summary = record.end(&loaded.plan, setting, &started, steal_share, &outcome)?;
+    let page = analysis::report::write(record.directory.path()).context("no report written")?;
+    Ok(Kept { summary, outcome, page })
 }
 
 struct Started {
@@ -64,7 +106,7 @@ struct Started {
 }
 
 /// Refuses, before anything is written, what cannot run on this machine.
-fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
+pub(crate) fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
     let missing = match &plan.testbed {
         Testbed::Sim => None,
         Testbed::Embedded | Testbed::Process if plan.topology.sut_stands_for > 1 => Some(
@@ -92,16 +134,12 @@ fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Refusal> {
     }
 }
 
-fn directory(
-    out: Option<&Path>,
-    plan: &Plan,
-    host: &Host,
-    started: &Started,
-) -> Result<RunDir, Refusal> {
+/// The directory that was asked for, or a dated one below the results.
+pub(crate) fn directory(out: Option<&Path>, plan: &Plan, host: &Host) -> Result<RunDir, Refusal> {
     let made = match out {
         Some(path) => RunDir::named(path),
         None => {
-            let date = started.stamp.strftime("%Y-%m-%d").to_string();
+            let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
             let host = host.name.as_deref().unwrap_or("host");
             RunDir::dated(Path::new(RESULTS), &date, &plan.scenario, host)
         }
@@ -137,14 +175,20 @@ impl Record {
         meter: Meter,
     ) -> anyhow::Result<Record> {
         directory.write("scenario.toml", loaded.source.as_bytes())?;
-        directory.write("plan.toml", loaded.plan.to_toml().as_bytes())?;
+        directory.write("plan.toml", loaded.plan.as_asked().to_toml().as_bytes())?;
         directory.write("host.json", pretty(host)?.as_bytes())?;
         let table = directory.table("samples.csv")?;
         Ok(Record { directory, table, samples: Vec::new(), meter, failure: None })
     }
 
     /// Lets the testbed run, keeping samples as they come.
-    fn measure(&mut self, plan: &Plan, stop: &Stop, live: &mut Live) -> anyhow::Result<Outcome> {
+    fn measure(
+        &mut self,
+        plan: &Plan,
+        references: Option<References>,
+        stop: &Stop,
+        live: &mut Live,
+    ) -> anyhow::Result<Outcome> {
         let mut observe = |observation: Observation| {
             let now = Instant::now();
             self.meter.observe(&observation, now);
@@ -157,10 +201,11 @@ impl Record {
             }
             self.samples.extend(observation.samples);
         };
-        let outcome = match plan.testbed {
-            Testbed::Process => testbed::process::run(plan, stop, &mut observe),
-            Testbed::Sim => testbed::sim::run(plan, stop, &mut observe),
-            _ => testbed::embedded::run(plan, stop, &mut observe),
+        let outcome = match (&plan.testbed, references) {
+            (Testbed::Process, _) => testbed::process::run(plan, stop, &mut observe),
+            (Testbed::Sim, _) => testbed::sim::run(plan, stop, &mut observe),
+            (_, None) => testbed::embedded::run(plan, stop, &mut observe),
+            (_, Some(known)) => testbed::embedded::run_beside(plan, known, stop, &mut observe),
         };
         if let Some(failure) = self.failure.take() {
             return Err(failure.into());
@@ -179,7 +224,7 @@ impl Record {
     fn end(
         &mut self,
         plan: &Plan,
-        host: Host,
+        setting: &Setting,
         started: &Started,
         steal_share: Option<f64>,
         outcome: &Outcome,
@@ -191,28 +236,43 @@ impl Record {
         }
         let log = latency_log(plan, outcome, started.wall)?;
         self.directory.write("latency.hlog", &log)?;
-        let run = Run {
-            id: self.directory.id(),
-            started: started.stamp.to_string(),
-            scenario: plan.scenario.clone(),
-            question: plan.question.clone(),
-            scenario_hash: plan.scenario_hash.clone(),
-            plan_hash: plan.hash(),
-            seed: plan.seed,
-            testbed: plan.testbed.to_string(),
-            git: host::GIT.map(str::to_owned),
-            version: host::VERSION.to_owned(),
-            interrupted: outcome.interrupted,
-        };
+        let run = identity(&self.directory, plan, started.stamp, outcome.interrupted);
         let (samples, energy) = (&self.samples[..], self.meter.energy());
+        let host = setting.host.clone();
         let context = Context { plan, run, host, steal_share, samples, energy };
-        let summary = summarise(context, outcome);
+        let mut summary = summarise(context, outcome);
+        if let Some(found) = &setting.found {
+            summary.throughput.search = Some(found.clone());
+            summary.pass = summary.judge(&plan.pass);
+        }
         self.directory.write("summary.json", pretty(&summary)?.as_bytes())?;
         Ok(summary)
     }
 }
 
-fn pretty(value: &impl serde::Serialize) -> serde_json::Result<String> {
+/// What is said of every run: which plan, by what, when.
+pub(crate) fn identity(
+    directory: &RunDir,
+    plan: &Plan,
+    started: jiff::Timestamp,
+    interrupted: bool,
+) -> Run {
+    Run {
+        id: directory.id(),
+        started: started.to_string(),
+        scenario: plan.scenario.clone(),
+        question: plan.question.clone(),
+        scenario_hash: plan.scenario_hash.clone(),
+        plan_hash: plan.hash(),
+        seed: plan.seed,
+        testbed: plan.testbed.to_string(),
+        git: host::GIT.map(str::to_owned),
+        version: host::VERSION.to_owned(),
+        interrupted,
+    }
+}
+
+pub(crate) fn pretty(value: &impl serde::Serialize) -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 

@@ -110,6 +110,20 @@ impl RunDir {
         Ok(RunDir { path: path.to_owned() })
     }
 
+    /// A directory that is there, to go on in.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn existing(path: &Path) -> Result<RunDir, RunDirError> {
+        match fs::read_dir(path) {
+            Ok(_) => Ok(RunDir { path: path.to_owned() }),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                Err(RunDirError::NotADirectory(path.to_owned()))
+            }
+            Err(source) => Err(RunDirError::io(path, source)),
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,8 +1,8 @@
 //! `krono schema`: the JSON schema of what people write and of what they read.
 
 use crate::cli::Subject;
-use format::Summary;
 use format::scenario::keys::Keys;
+use format::{Suite, Summary};
 use schemars::{Schema, schema_for};
 use serde_json::json;
 
@@ -13,13 +13,16 @@ use serde_json::json;
 pub fn schema(of: Option<Subject>) -> serde_json::Result<String> {
     let scenario = || -> Schema { schema_for!(Keys) };
     let summary = || -> Schema { schema_for!(Summary) };
+    let suite = || -> Schema { schema_for!(Suite) };
     let value = match of {
         Some(Subject::Scenario) => json!(scenario()),
         Some(Subject::Summary) => json!(summary()),
+        Some(Subject::Suite) => json!(suite()),
         Some(Subject::Export) => analysis::export::json::schema(),
         None => {
             let export = analysis::export::json::schema();
-            json!({ "scenario": scenario(), "summary": summary(), "export": export })
+            let (scenario, summary, suite) = (scenario(), summary(), suite());
+            json!({ "scenario": scenario, "summary": summary, "suite": suite, "export": export })
         }
     };
     Ok(serde_json::to_string_pretty(&value)? + "\n")
@@ -30,12 +33,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_schemas_describe_their_fields() {
+    fn all_schemas_describe_their_fields() {
         let text = schema(None).expect("JSON");
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let described = |path| value.pointer(path).and_then(|text| text.as_str()).unwrap_or("");
         assert!(described("/scenario/properties/question/description").contains("question"));
         assert!(described("/summary/properties/valid/description").contains("figures"));
+        assert!(described("/suite/properties/valid/description").contains("results"));
         let one = schema(Some(Subject::Summary)).expect("JSON");
         assert!(one.contains("mpps_per_core") && !one.contains("\"phase\""));
     }

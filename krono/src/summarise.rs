@@ -11,6 +11,7 @@ mod recovery;
 #[cfg(test)]
 mod tests;
 
+pub use certificate::LATE;
 pub use latency::log as latency_log;
 pub use recovery::{connection_rows, windows as recovery_windows};
 
@@ -153,6 +154,7 @@ fn throughput(plan: &Plan, trials: &[&PhaseOutcome], samples: &[Sample]) -> Thro
         at_least: true,
         mpps_per_core: per_core(plan, &rows, samples),
         trials: rows,
+        search: None,
     }
 }
 

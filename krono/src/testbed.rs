@@ -113,6 +113,15 @@ pub struct Reference {
     pub cycles_per_packet: Option<f64>,
 }
 
+/// What the generator reaches without the SUT, as far as it was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct References {
+    /// Through a plain wire.
+    pub wire: Option<Reference>,
+    /// Through a plain forwarder in the SUT's place.
+    pub forwarder: Option<Reference>,
+}
+
 /// Why a testbed did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {

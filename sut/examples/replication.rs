@@ -192,6 +192,7 @@ fn config(server: usize, copied: bool) -> Config {
         half_open_max: None,
         filtering: Filtering::default(),
         connections6_max: 0,
+        setups_per_s_max: None,
         cluster: copied.then_some(cluster),
         timers: Timers::default(),
         cores: vec![CoreConfig {

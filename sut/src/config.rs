@@ -53,6 +53,10 @@ pub struct Config {
     /// Connections of IPv6 each core has room for, where it has `subscribers6`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub connections6_max: u32,
+    /// Connections each core opens per second; without limit if absent. What comes faster is dropped
+    /// as `setup_limit` and may be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setups_per_s_max: Option<u32>,
     /// How long connections may be silent.
     #[serde(default)]
     pub timers: Timers,
@@ -265,6 +269,7 @@ impl Config {
         for (key, most) in [
             ("subscriber_connections_max", self.subscriber_connections_max),
             ("half_open_max", self.half_open_max),
+            ("setups_per_s_max", self.setups_per_s_max),
         ] {
             if let Some(0) = most {
                 let remedy = "expected at least 1 per subscriber; leave it out for the default";

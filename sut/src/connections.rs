@@ -23,6 +23,7 @@
 
 mod changes;
 mod copy;
+mod pace;
 mod quota;
 mod record;
 mod sessions;
@@ -39,12 +40,14 @@ use crate::ports::{PortBlocks, Slot, Subscriber};
 use crate::table::{self, Hash, Table};
 use crate::timer::{Deadlines, Tick};
 use changes::Changes;
+use dataplane::clock::Nanos;
 use dataplane::cpu;
 use dataplane::memory::Pages;
 use dataplane::wire::{ENDPOINT_BITS, Endpoint, ipv4};
 use quota::Accounts;
 use record::{Record, Shared};
 use sessions::{Sessions, Tenure};
+use std::num::NonZeroU32;
 
 /// Why a connection was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub enum NotOpened {
     SubscriberQuota,
     /// The subscriber has as many half-open connections as it may have.
     HalfOpenLimit,
+    /// As many connections have been opened as may be in this time.
+    SetupLimit,
 }
 
 /// Why an inbound packet has no connection.
@@ -129,6 +134,19 @@ impl Connections {
             opened: 0,
             expired: 0,
         })
+    }
+
+    /// The same, which open at most `per_s` a second.
+    #[must_use]
+    pub fn with_setup_limit(mut self, per_s: NonZeroU32) -> Connections {
+        self.accounts.limit_setups(per_s);
+        self
+    }
+
+    /// Time goes on, which allows more connections to be opened where they are limited.
+    #[inline]
+    pub fn pass_time(&mut self, now: Nanos) {
+        self.accounts.pass_time(now);
     }
 
     /// Connections held, expired ones included until the sweep has passed them.

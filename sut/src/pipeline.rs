@@ -170,6 +170,7 @@ impl Pipeline {
         free: &mut Burst<F>,
         held: &mut Held<F>,
     ) {
+        self.connections.pass_time(now);
         let now = Tick::at(now);
         *verdicts = ArrayVec::from([Verdict::Forwarded; BURST]);
         verdicts.truncate(burst.len());
@@ -397,6 +398,7 @@ impl NotOpened {
             NotOpened::TableFull => Refusal::TableFull,
             NotOpened::SubscriberQuota => Refusal::SubscriberQuota,
             NotOpened::HalfOpenLimit => Refusal::HalfOpenLimit,
+            NotOpened::SetupLimit => Refusal::SetupLimit,
         }
     }
 }

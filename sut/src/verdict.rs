@@ -52,6 +52,8 @@ pub enum Refusal {
     SubscriberQuota,
     /// The subscriber holds as many TCP connections with unfinished handshakes as it may.
     HalfOpenLimit,
+    /// The core has opened as many connections as it may in this time.
+    SetupLimit,
     /// To the core itself, but neither ARP request nor ICMP echo request.
     Local,
     /// IPv6 from or to a group (RFC 6092 REC-1 and REC-2).
@@ -85,7 +87,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Refusal; 28] = [
+    pub const ALL: [Refusal; 29] = [
         Refusal::Station,
         Refusal::Ethertype,
         Refusal::Protocol,
@@ -101,6 +103,7 @@ impl Refusal {
         Refusal::TableFull,
         Refusal::SubscriberQuota,
         Refusal::HalfOpenLimit,
+        Refusal::SetupLimit,
         Refusal::Local,
         Refusal::Multicast,
         Refusal::Bogon,
@@ -133,6 +136,7 @@ impl Refusal {
             Refusal::TableFull => "table_full",
             Refusal::SubscriberQuota => "subscriber_quota",
             Refusal::HalfOpenLimit => "half_open_limit",
+            Refusal::SetupLimit => "setup_limit",
             Refusal::Local => "local",
             Refusal::Multicast => "multicast",
             Refusal::Bogon => "bogon",

@@ -18,6 +18,7 @@ use dataplane::run::Load;
 use dataplane::worker::{Busy, Next, Worker};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// How long a sweep of the whole table takes, if no turn has to leave anything over: what expires is
@@ -175,6 +176,9 @@ pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupErr
         Connections::new(ports, config.room(), config.filtering, deadlines, seed).map_err(
             |source| SetupError::Memory { connections: config.connections_max, slots, source },
         )?;
+    if let Some(per_s) = config.setups_per_s_max.and_then(NonZeroU32::new) {
+        connections = connections.with_setup_limit(per_s);
+    }
     if config.cluster.is_some() {
         connections.want_changes();
     }

@@ -95,8 +95,8 @@ mod tests {
     fn phase(open_per_s: f64, close_per_s: f64, until: Until) -> PhasePlan {
         let (name, rate) = ("p".to_owned(), Rate::None);
         let attack = Attack::default();
-        let (sample, injection) = (None, None);
-        PhasePlan { name, open_per_s, close_per_s, sample, rate, attack, injection, until }
+        let (sample, search, injection) = (None, None, None);
+        PhasePlan { name, open_per_s, close_per_s, sample, rate, search, attack, injection, until }
     }
 
     #[test]

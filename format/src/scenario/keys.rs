@@ -8,7 +8,7 @@ mod gate;
 mod inject;
 
 use crate::genome::Genome;
-use crate::plan::{OneIn, Polling, SutKind};
+use crate::plan::{OneIn, Polling, Search, SutKind};
 use crate::summary::Limit;
 use crate::unit::{Duration, Instant, PacketRate, PerSecond};
 use schemars::JsonSchema;
@@ -257,6 +257,10 @@ pub struct SutKeys {
     /// `port_block`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_open_max: Option<u32>,
+    /// Connections each SUT core opens per second; what comes faster is dropped as `setup_limit`.
+    /// Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setups_per_s_max: Option<u32>,
     /// Whether each shard has a slave on another server that the master keeps up to date. Default:
     /// true with more than one krononat server.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -277,6 +281,7 @@ impl Default for SutKeys {
             overcommit: false,
             subscriber_connections_max: None,
             half_open_max: None,
+            setups_per_s_max: None,
             replicate: None,
             shards_per_core: None,
             timers: TimerKeys::default(),
@@ -326,9 +331,11 @@ pub struct PhaseKeys {
     /// on the wire (L1: mean frame + 20 bytes of preamble and gap). Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<PacketRate>,
-    /// Not available in this version; use `rate`.
+    /// In the place of `rate`: the highest rate without loss (`"ndr"`) or with at most 0.5 % of it
+    /// (`"pdr"`), found by trials of this phase, each after a fill of its own. The run that follows is
+    /// at the rate found. Needs `for`, and can only be in the last phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub search: Option<String>,
+    pub search: Option<Search>,
     /// Connections opened per second.
     #[serde(default = "none_per_second")]
     pub open: PerSecond,

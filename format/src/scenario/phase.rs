@@ -46,9 +46,10 @@ impl Check<'_> {
     ) -> Result<PhasePlan, Diagnostic> {
         let refuse = |key, problem: &str| self.refuse(&phase_key(phase, key), problem);
         if phase.search.is_some() {
-            return Err(refuse("search", "not available in this version").remedy("Use rate."));
+            self.searches(phase)?;
         }
         let rate = match (phase.rate, self.keys.traffic.rate_pps) {
+            (None, _) if phase.search.is_some() => Rate::Max,
             (None, _) => Rate::None,
             (Some(_), Some(pps)) => Rate::Pps(pps),
             (Some(rate), None) => rate.pps(traffic.mean_frame_bytes).map_or(Rate::Max, Rate::Pps),
@@ -71,10 +72,36 @@ impl Check<'_> {
             close_per_s,
             sample: self.sample(phase, rate, topology, traffic)?,
             rate,
+            search: phase.search,
             attack: self.attack(phase)?,
             injection: inject::read(phase, self.places, topology, until)?,
             until,
         })
+    }
+
+    /// A rate is searched for in the last phase, by trials of a length that is known.
+    fn searches(&self, phase: &PhaseKeys) -> Result<(), Diagnostic> {
+        let refuse = |problem: &str| self.refuse(&phase_key(phase, "search"), problem);
+        let others = [
+            ("rate", phase.rate.is_some()),
+            ("traffic.rate_pps", self.keys.traffic.rate_pps.is_some()),
+            ("validate", phase.validate),
+            ("sample", phase.sample.is_some()),
+            ("inject", phase.inject.is_some()),
+        ];
+        if let Some((key, _)) = others.into_iter().find(|(_, given)| *given) {
+            let error = refuse(&format!("does not go together with `{key}`"));
+            return Err(error.remedy("Leave one of them out."));
+        }
+        if phase.duration.is_none() {
+            let error = refuse("trials without a length");
+            return Err(error.remedy("Say how long a trial lasts, such as for = \"60s\"."));
+        }
+        let last = self.keys.phases.last().is_some_and(|last| last.name == phase.name);
+        match last {
+            true => Ok(()),
+            false => Err(refuse("phases follow it").remedy("Search in the last phase.")),
+        }
     }
 
     /// The end of a phase that validates: nothing else happens in it.

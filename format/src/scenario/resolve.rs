@@ -95,6 +95,7 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
             table_entries: check.table_entries(entries)?,
             subscriber_connections_max: check.quota("subscriber_connections_max")?,
             half_open_max,
+            setups_per_s_max: check.setups_per_s_max()?,
             replicate,
             shards_per_core: cluster::shards_per_core(keys, check.places, &addresses)?,
             timers,
@@ -325,6 +326,16 @@ impl Check<'_> {
                 Err(error.expected("at least 1 for each subscriber"))
             }
             most => Ok(most),
+        }
+    }
+
+    fn setups_per_s_max(&self) -> Result<Option<u32>, Diagnostic> {
+        match self.keys.sut.setups_per_s_max {
+            Some(0) => {
+                let error = self.refuse("sut.setups_per_s_max", "0 connections a second");
+                Err(error.expected("at least 1 on each SUT core"))
+            }
+            given => Ok(given),
         }
     }
 

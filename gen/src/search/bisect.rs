@@ -39,6 +39,33 @@ pub fn bisect<E>(
     narrow(range.min, range.max, precision, passes)
 }
 
+/// The same search again, where an earlier one has said where the answer is likely to be: asks on
+/// both sides of it first.
+///
+/// # Errors
+/// The first one of `passes`.
+pub fn again<E>(
+    range: Range,
+    before: Bracket,
+    precision: f64,
+    mut passes: impl FnMut(f64) -> Result<bool, E>,
+) -> Result<Bracket, E> {
+    let Some((lower, upper)) = before.lower.zip(before.upper) else {
+        return bisect(range, precision, passes);
+    };
+    let lower = range.clamp(lower * (1.0 - 2.0 * precision));
+    let upper = range.clamp(upper * (1.0 + 2.0 * precision));
+    match (passes(lower)?, passes(upper)?) {
+        (true, false) => narrow(lower, upper, precision, passes),
+        (true, true) if upper < range.max => {
+            bisect(Range { min: upper, ..range }, precision, passes)
+        }
+        (true, true) => Ok(Bracket { lower: Some(upper), upper: None }),
+        (false, _) if lower > range.min => bisect(Range { max: lower, ..range }, precision, passes),
+        (false, _) => Ok(Bracket { lower: None, upper: Some(lower) }),
+    }
+}
+
 /// Bisects between `lower`, which passed, and `upper`, which did not.
 ///
 /// # Errors
@@ -86,6 +113,19 @@ mod tests {
             });
             prop_assert!(narrow, "{found:?}");
             prop_assert!(asked <= 18, "{asked} trials");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_that_is_made_again_finds_the_same(limit in 1u64..2_000_000, drift in 0.5f64..2.0) {
+            let (limit, range) = (limit as f64, Range::new(1.0, 1e6));
+            let passes = |limit: f64| move |load: f64| Ok::<_, Infallible>(load <= limit);
+            let Ok(before) = bisect(range, 0.01, passes(limit * drift));
+            let Ok(found) = again(range, before, 0.01, passes(limit));
+            prop_assert!(found.lower.is_none_or(|lower| lower <= limit), "{found:?}");
+            prop_assert!(found.upper.is_none_or(|upper| upper > limit), "{found:?}");
+            prop_assert!(found.error().is_none_or(|error| error <= 0.01 || limit < 100.0));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Throughput by draft-ietf-bmwg-mlrsearch-15: bounds from many short trials and a few full ones.
 //!
-//! A search is a conversation. [`Search::next`] says which load to try for how long, whoever can
+//! A search is a conversation. [`Search::ask`] says which load to try for how long, whoever can
 //! makes the trial and [books](Search::book) it. Short trials narrow the loads down first: each
 //! target has longer trials and a smaller width than the one before, and the last one is the goal.
 //! A load is a bound when the trials made of it decide so ([`Goal::class`]), however the load was
@@ -84,7 +84,7 @@ impl Search {
     }
 
     /// The next trial; `None` when the search is over.
-    pub fn next(&mut self) -> Option<Ask> {
+    pub fn ask(&mut self) -> Option<Ask> {
         loop {
             let target = *self.targets.front()?;
             if self.trials.len() >= TRIALS_MAX {
@@ -210,7 +210,7 @@ pub fn search<E>(
     mut measure: impl FnMut(Ask) -> Result<Trial, E>,
 ) -> Result<Found, E> {
     let mut search = Search::new(goal, range);
-    while let Some(ask) = search.next() {
+    while let Some(ask) = search.ask() {
         search.book(measure(ask)?);
     }
     Ok(search.found())

@@ -33,6 +33,9 @@ const BUSY_SHARE_MIN: f64 = 0.8;
 /// Share of packets lost from which a SUT does not keep up with a planned rate: PDR of FD.io CSIT.
 const LOSS_SHARE_MAX: f64 = 0.005;
 
+/// How every reason begins by which the generator itself is to blame.
+pub const LATE: &str = "generator was late";
+
 /// What the generator did in all trials.
 pub(super) struct Load {
     rate: Rate,
@@ -279,7 +282,7 @@ pub(super) fn invalid_reasons(
     }
     if let Some(share) = load.late_send_share().filter(|&share| share > LATE_SEND_SHARE_MAX) {
         reasons.push(format!(
-            "generator was late: {} of the packets left more than 100 µs after their instant, at \
+            "{LATE}: {} of the packets left more than 100 µs after their instant, at \
              most {} may",
             figure::percent(share),
             figure::percent(LATE_SEND_SHARE_MAX)
@@ -288,7 +291,7 @@ pub(super) fn invalid_reasons(
     let offered = load.offered_share().filter(|&share| share < OFFERED_SHARE_MIN);
     if let Some(share) = offered.filter(|_| !load.waited()) {
         reasons.push(format!(
-            "generator was late: it sent {} of the planned rate although the network had room, at \
+            "{LATE}: it sent {} of the planned rate although the network had room, at \
              least {} is needed",
             figure::percent(share),
             figure::percent(OFFERED_SHARE_MIN)

@@ -9,7 +9,7 @@ use super::inject::{self, Due};
 use super::monitor::Reading;
 use super::network::{Awaited, Hands, READY_WITHIN, network, pools};
 use super::watch::Watch;
-use super::{Observation, Outcome, TestbedError, reference};
+use super::{Observation, Outcome, References, TestbedError, reference};
 use crate::layout::Layout;
 use anyhow::Context;
 use dataplane::clock::{Clock, Nanos, Tsc};
@@ -36,28 +36,54 @@ pub fn run(
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> Result<Outcome, TestbedError> {
-    if let Some(missing) = inject::lacking(plan) {
-        return Err(TestbedError::Unavailable { testbed: plan.testbed.clone(), missing });
-    }
+    refuse_lacking(plan)?;
+    let references = references(plan, stop, observe)?;
+    run_beside(plan, references, stop, observe)
+}
+
+/// Runs a plan whose references are known: the same traffic was measured without the SUT before.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_beside(
+    plan: &Plan,
+    references: References,
+    stop: &Stop,
+    observe: &mut dyn FnMut(Observation),
+) -> Result<Outcome, TestbedError> {
+    refuse_lacking(plan)?;
     let clock = Tsc::calibrate();
-    let mut outcome = Outcome::default();
-    let quick = reference::plan(plan);
-    if let Some(quick) = &quick {
-        observe(reference::announce("reference: generator through a plain wire"));
-        outcome.wire = reference::wire(quick, &clock, stop)
-            .map_err(|error| TestbedError::failed(plan, error))?;
-        observe(reference::announce("reference: plain forwarder"));
-        let through = measure(quick, &clock, stop, &mut |_| ())
-            .map_err(|error| TestbedError::failed(plan, error))?;
-        outcome.forwarder = reference::of_run(&through);
-    }
     let run =
         measure(plan, &clock, stop, observe).map_err(|error| TestbedError::failed(plan, error))?;
-    outcome.phases = run.phases;
-    outcome.events = run.events;
-    outcome.injected = run.injected;
-    outcome.interrupted = stop.is_set();
-    Ok(outcome)
+    let References { wire, forwarder } = references;
+    Ok(Outcome { wire, forwarder, interrupted: stop.is_set(), ..run })
+}
+
+/// Measures what the generator reaches without the SUT; nothing where the plan itself is no more
+/// than that.
+///
+/// # Errors
+/// [`TestbedError::Failed`] when a core could not start.
+pub fn references(
+    plan: &Plan,
+    stop: &Stop,
+    observe: &mut dyn FnMut(Observation),
+) -> Result<References, TestbedError> {
+    let failed = |error| TestbedError::failed(plan, error);
+    let Some(quick) = reference::plan(plan) else { return Ok(References::default()) };
+    let clock = Tsc::calibrate();
+    observe(reference::announce("reference: generator through a plain wire"));
+    let wire = reference::wire(&quick, &clock, stop).map_err(failed)?;
+    observe(reference::announce("reference: plain forwarder"));
+    let through = measure(&quick, &clock, stop, &mut |_| ()).map_err(failed)?;
+    Ok(References { wire, forwarder: reference::of_run(&through) })
+}
+
+fn refuse_lacking(plan: &Plan) -> Result<(), TestbedError> {
+    match inject::lacking(plan) {
+        None => Ok(()),
+        Some(missing) => Err(TestbedError::Unavailable { testbed: plan.testbed.clone(), missing }),
+    }
 }
 
 /// Runs all phases of a plan once, generator and SUT on processors of their own.

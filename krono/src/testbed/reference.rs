@@ -11,8 +11,8 @@ use format::plan::{Attack, PhasePlan, Plan, Rate, SutKind, Until};
 use kronogen::trial::Record;
 use std::collections::BTreeMap;
 
-/// Seconds each reference sends, after its fill.
-const SECONDS: u64 = 2;
+/// Longest time each reference sends, after its fill; shorter where no phase lasts as long.
+const LENGTH_NS_MAX: u64 = 2_000_000_000;
 
 /// Connections opened per second and generator core to fill a reference.
 const OPEN_PER_S: f64 = 4e6;
@@ -34,14 +34,20 @@ pub(super) fn plan(plan: &Plan) -> Option<Plan> {
         close_per_s: 0.0,
         sample: None,
         rate,
+        search: None,
         attack: Attack::default(),
         injection: None,
         until,
     };
     let held = Until::Held(plan.traffic.connections);
+    let lengths = plan.phases.iter().filter_map(|phase| match phase.until {
+        Until::For(ns) => Some(ns),
+        Until::Held(_) | Until::Validated => None,
+    });
+    let length_ns = lengths.max().unwrap_or(LENGTH_NS_MAX).min(LENGTH_NS_MAX);
     quick.phases = vec![
         phase("fill", OPEN_PER_S * generators, Rate::None, held),
-        phase("reference", 0.0, Rate::Max, Until::For(SECONDS * 1_000_000_000)),
+        phase("reference", 0.0, Rate::Max, Until::For(length_ns)),
     ];
     Some(quick)
 }

@@ -10,9 +10,12 @@
 //! connection opens, changes state or ends. Nothing is ever evicted to make room.
 
 use super::NotOpened;
+use super::pace::Pace;
 use crate::conntrack::State;
 use crate::ports::Subscriber;
+use dataplane::clock::Nanos;
 use dataplane::memory::Pages;
+use std::num::NonZeroU32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The most that one subscriber may hold.
@@ -36,11 +39,30 @@ pub(super) struct Accounts {
     accounts: Pages<Account>,
     quota: Quota,
     half_open: u64,
+    /// How fast all of them together may open connections.
+    pace: Option<Pace>,
 }
 
 impl Accounts {
     pub(super) fn new(subscribers: u32, quota: Quota) -> std::io::Result<Accounts> {
-        Ok(Accounts { accounts: Pages::zeroed(subscribers as usize)?, quota, half_open: 0 })
+        Ok(Accounts {
+            accounts: Pages::zeroed(subscribers as usize)?,
+            quota,
+            half_open: 0,
+            pace: None,
+        })
+    }
+
+    /// Lets connections be opened at most `per_s` a second.
+    pub(super) fn limit_setups(&mut self, per_s: NonZeroU32) {
+        self.pace = Some(Pace::new(per_s));
+    }
+
+    #[inline]
+    pub(super) fn pass_time(&mut self, now: Nanos) {
+        if let Some(pace) = &mut self.pace {
+            pace.pass(now);
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -53,12 +75,16 @@ impl Accounts {
     }
 
     /// Whether the subscriber may have one more connection, which begins in `state`.
-    pub(super) fn admit(&self, who: Subscriber, state: State) -> Result<(), NotOpened> {
+    pub(super) fn admit(&mut self, who: Subscriber, state: State) -> Result<(), NotOpened> {
         let account = &self.accounts[who.0 as usize];
         if account.connections >= self.quota.connections {
             return Err(NotOpened::SubscriberQuota);
         }
-        self.admit_half_open(account, state)
+        self.admit_half_open(account, state)?;
+        match self.pace.as_mut().is_none_or(Pace::take) {
+            true => Ok(()),
+            false => Err(NotOpened::SetupLimit),
+        }
     }
 
     /// Whether a connection of the subscriber may go from `before` to `state`.

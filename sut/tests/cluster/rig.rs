@@ -99,6 +99,7 @@ pub(crate) fn config(server: usize, servers: usize) -> Config {
         half_open_max: None,
         filtering: config::Filtering::default(),
         connections6_max: 0,
+        setups_per_s_max: None,
         cluster: Some(config::Cluster {
             key: config::Key(KEY),
             router: Some(ROUTER),

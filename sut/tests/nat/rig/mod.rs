@@ -60,6 +60,7 @@ pub(crate) fn config() -> Config {
         half_open_max: None,
         filtering: Filtering::default(),
         connections6_max: 0,
+        setups_per_s_max: None,
         cluster: None,
         timers: Timers::default(),
         cores: vec![core],
