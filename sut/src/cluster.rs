@@ -93,8 +93,8 @@ pub struct Cluster {
     course: Course,
     /// A shard that is not served here may be, from its first packet on.
     watchful: bool,
-    /// It asks whether it is master still, and packets can wait for the answer.
-    asking: bool,
+    /// It asks whether it is master still: how long packets can wait for the answer.
+    asking_until: Option<Nanos>,
     stepped: Nanos,
     /// Looks to come before it may miss somebody.
     settling: u32,
@@ -164,7 +164,7 @@ impl Cluster {
             announced: false,
             course: Course::Serving,
             watchful: false,
-            asking: false,
+            asking_until: None,
             stepped: Nanos(0),
             settling: 0,
             looked: Nanos(0),
@@ -192,10 +192,11 @@ impl Cluster {
 
     /// Whether the core has slept or was cut off, and asks for one of its shards whether it is to serve
     /// it. An answer takes a fraction of a millisecond; that nobody answers is known after twice the
-    /// detection time.
+    /// detection time. Packets wait no longer than three times that: one that speaks and does not hear
+    /// can keep this core asking for as long as it is deaf.
     #[inline]
-    pub fn is_asking(&self) -> bool {
-        self.asking
+    pub fn is_asking(&self, now: Nanos) -> bool {
+        self.asking_until.is_some_and(|until| now < until)
     }
 
     /// Moves packets of shards that are asked about from a burst to those that wait for the answer, as
@@ -279,6 +280,10 @@ impl Cluster {
         // Whoever sleeps longer may have been replaced: its last packet was sent before.
         if gap.0 > self.detection.0 * 2 / 3 {
             self.counts.slept += 1;
+            if gap.0 > 2 * self.detection.0 {
+                // What came meanwhile is too old to be served.
+                self.asking_until = Some(now);
+            }
             self.doubt(self.stepped, now);
             self.halves.iter_mut().for_each(|half| half.member.wake(now));
             self.ask_anew();
@@ -423,7 +428,8 @@ impl Cluster {
     fn apply(&mut self, pipeline: &mut Pipeline, now: Nanos) {
         self.watchful = false;
         let asks = |half: &Half| half.member.role() == Role::Doubt;
-        self.asking = self.seen && self.halves.iter().any(asks);
+        self.asking_until = (self.seen && self.halves.iter().any(asks))
+            .then(|| self.asking_until.unwrap_or(now + Nanos(3 * self.detection.0)));
         for (at, half) in self.halves.iter_mut().enumerate() {
             let served = half.member.serves(now) && self.seen;
             let part = Part(at as u8);

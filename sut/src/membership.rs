@@ -239,7 +239,11 @@ impl Member {
         match self.role {
             // What it has listened already counts, and what it was away does not.
             Role::Doubt => self.since = now.min(self.since + now.since(then)),
-            _ if doubts => self.turn_into(Role::Doubt, now),
+            // It hands over nothing that it may have lost before.
+            _ if doubts => {
+                self.yields = false;
+                self.turn_into(Role::Doubt, now);
+            }
             _ => {}
         }
         doubts
@@ -476,6 +480,16 @@ mod tests {
         talk(&mut a, &mut b, 5);
         b.take(at(6));
         assert!(!b.has_missed() && b.doubt(at(10), at(20)), "that was no failure");
+    }
+
+    #[test]
+    fn one_that_was_told_to_leave_while_it_slept_hands_over_nothing() {
+        let (mut a, mut b) = pair();
+        b.take(at(20));
+        a.leave();
+        assert!(a.doubt(at(10), at(50)), "it was replaced meanwhile");
+        assert!(a.hear(says(&b), at(51)), "what it holds is out of date");
+        assert!(a.role == Role::Joining && !a.serves(at(52)));
     }
 
     #[test]

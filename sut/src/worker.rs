@@ -309,8 +309,8 @@ impl<P: Port> Krononat<P> {
     }
 
     #[inline]
-    fn is_asking(&self) -> bool {
-        self.cluster.as_ref().is_some_and(Cluster::is_asking)
+    fn is_asking(&self, now: Nanos) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_asking(now))
     }
 
     fn expired(&self) -> u64 {
@@ -348,7 +348,7 @@ impl<P: Port> Worker for Krononat<P> {
     #[inline]
     fn step(&mut self, now: Nanos) -> Busy {
         let mut burst = Burst::new();
-        if self.waiting.is_empty() || self.is_asking() {
+        if self.waiting.is_empty() || self.is_asking(now) {
             self.port.rx(&mut burst);
         } else {
             burst = self.next_waiting();
@@ -365,7 +365,7 @@ impl<P: Port> Worker for Krononat<P> {
             if !own.is_empty() {
                 self.port.free(&mut own);
             }
-            if cluster.is_asking() {
+            if cluster.is_asking(now) {
                 cluster.set_aside(&mut burst, &mut self.waiting, &self.pipeline);
             }
         }
