@@ -708,8 +708,13 @@ fn every_reason_has_a_packet() {
     let seen: HashSet<&str> = rows.iter().flatten().map(|row| row.verdict).collect();
     // What is held is dropped later: `fragments`. A limit takes more than a packet, and a shard
     // that is handed over takes two cores.
-    let later =
-        [Refusal::OrphanFragment, Refusal::HoldFull, Refusal::ErrorLimit, Refusal::NotMaster];
+    let later = [
+        Refusal::OrphanFragment,
+        Refusal::HoldFull,
+        Refusal::ErrorLimit,
+        Refusal::SetupLimit,
+        Refusal::NotMaster,
+    ];
     let later = later.map(Drop::from);
     let at_once = |reason: &Drop| !reason.is_of_ipv6() && !later.contains(reason);
     for reason in Drop::all().filter(at_once) {
