@@ -22,6 +22,10 @@ use crate::tuple::ConnectionId;
 use dataplane::frame::{HEAD, SHORTEST};
 use dataplane::wire::checksum::{fold, is_intact};
 
+/// Fewest bytes of a frame that is whole. Padding up to [`SHORTEST`] is the cable's (IEEE 802.3
+/// §3.2.8): a device that only hands frames on within one machine leaves it out.
+const BARE: usize = ETHERNET + CONTROL_TOTAL as usize;
+
 /// Why a frame is not one of this trial's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -164,12 +168,12 @@ impl Inspector {
         now: u64,
     ) -> Result<Probe, Refusal> {
         let ipv4 = u32_at(head, 12) & 0xffff_ff00 == 0x0800_4500;
-        if length < SHORTEST || get::<6>(head, 0) != self.mac || !ipv4 {
+        if length < BARE || get::<6>(head, 0) != self.mac || !ipv4 {
             return Err(Refusal::Foreign);
         }
         let total = u16_at(head, 16);
         let whole = usize::from(total) + ETHERNET == length && self.mix.is_known(length as u16);
-        let control = total == CONTROL_TOTAL && length == SHORTEST;
+        let control = total == CONTROL_TOTAL && length <= SHORTEST;
         let fragment = u16_at(head, 20) & 0x3fff != 0;
         if fold(native_sum::<IPV4>(head, ETHERNET)) != 0xffff || fragment || !(whole || control) {
             return Err(Refusal::Corrupt);

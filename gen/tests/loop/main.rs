@@ -7,4 +7,5 @@ mod fingerprint;
 mod phases;
 mod quiet;
 mod rig;
+mod short;
 mod verdict;
