@@ -14,9 +14,11 @@ use std::fmt;
 use std::str::FromStr;
 
 mod injection;
+mod shape;
 
 pub use crate::testbed::{NotATestbed, Testbed};
 pub use injection::{Action, Direction, Injection, NotATarget, Target};
+pub use shape::Shape;
 
 /// Value of `schema` in every plan this version writes.
 pub const SCHEMA: u32 = 1;
@@ -271,12 +273,23 @@ pub struct Traffic {
     pub up_share: f64,
     /// Share of connections that are UDP; the rest is TCP.
     pub udp_share: f64,
+    /// Share of TCP connections that end by RST; the others do by FIN.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reset_share: f64,
+    /// Exponent of Zipf's law, by which packets go to the connections of a generator core; 0 is to all
+    /// alike.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub zipf: f64,
     /// A probe is on time up to this long after its planned instant.
     pub deadline_ns: u64,
     /// How long the generator still listens after the last probe of a phase.
     pub drain_ns: u64,
     /// Frames a generator core plans as one burst.
     pub batch: u32,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Settings of the SUT.
@@ -335,8 +348,12 @@ pub struct PhasePlan {
     /// Probes use this many of the connections, in turn; `None` is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u64>,
-    /// Probes sent over the connections held.
+    /// Probes sent over the connections held; the mean of the phase where it has a shape.
     pub rate: Rate,
+    /// How the rate rises and falls around its mean; only with one in packets per second, and with a
+    /// phase that ends by time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
     /// What rate to search for; `rate` is then that of the run that follows the search, and `max` until
     /// it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

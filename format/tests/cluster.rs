@@ -84,7 +84,8 @@ fn a_kill_resolves_with_every_default_and_survives_the_file() {
     // While two servers of two cores are left, they hold every connection twice.
     assert_eq!(plan.sut.table_entries, 65_536);
     // Connections outside the sample are idle for the whole phase.
-    let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
+    let demand =
+        Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share, plan.traffic.zipf);
     assert_eq!(demand.phases[1].idle_s, 3.0);
     let text = plan.to_toml();
     assert!(text.contains("target = \"sut.server[1]\""), "{text}");

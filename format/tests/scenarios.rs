@@ -1,11 +1,11 @@
 //! Scenarios from text to plan: those shipped, those that are wrong, and those that are noise.
 
-use format::plan::{Attack, Rate, Search, Testbed, Until};
+use format::plan::{Attack, Rate, Search, Shape, Testbed, Until};
 use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 16] = [
+const SHIPPED: [(&str, &str); 17] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
     ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
@@ -22,6 +22,7 @@ const SHIPPED: [(&str, &str); 16] = [
     ("scenarios/partition.toml", include_str!("../../scenarios/partition.toml")),
     ("scenarios/gate.toml", include_str!("../../scenarios/gate.toml")),
     ("scenarios/scale-64.toml", include_str!("../../scenarios/scale-64.toml")),
+    ("scenarios/uneven.toml", include_str!("../../scenarios/uneven.toml")),
 ];
 
 fn plan(source: &str, file: &str, overrides: &[(&str, &str)]) -> Result<Plan, String> {
@@ -81,7 +82,8 @@ fn imix_is_what_its_comments_say() {
 #[test]
 fn churn_is_what_its_comments_say() {
     let plan = plan(SHIPPED[3].1, SHIPPED[3].0, &[]).expect("churn");
-    let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
+    let demand =
+        Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share, plan.traffic.zipf);
     assert_eq!((demand.held_peak, demand.tracked_peak), (462_144, 942_144));
     assert_eq!(plan.addresses.subscribers_per_pair, 8192);
 }
@@ -134,6 +136,82 @@ fn a_search_takes_the_place_of_a_rate_and_what_it_found_is_no_part_of_the_plan()
     let text = text.replacen("open = \"0/s\"", "", 1);
     let error = plan(&text, "imix.toml", &[]).expect_err("no length");
     assert!(error.contains("phase.steady.search: trials without a length"), "{error}");
+}
+
+/// What imix becomes with another rate of its last phase.
+fn rated(rate: &str) -> Result<Plan, String> {
+    let source = SHIPPED[0].1.replacen("rate = \"max\"", &format!("rate = {rate}"), 1);
+    plan(&source, "imix.toml", &[])
+}
+
+#[test]
+fn a_rate_may_change_around_its_mean() {
+    let (ns, period_ns) = (10_000_000, 1_000_000_000);
+    for (rate, mean, shape) in [
+        ("{ from = \"1Mpps\", to = \"5Mpps\" }", 3e6, Some(Shape::Ramp { from: 1.0 / 3.0 })),
+        ("{ from = \"2Mpps\", to = \"2Mpps\" }", 2e6, None),
+        (
+            "{ mean = \"3Mpps\", swing = 0.5, period = \"1s\" }",
+            3e6,
+            Some(Shape::Wave { swing: 0.5, period_ns }),
+        ),
+        (
+            "{ burst = \"8Mpps\", on = \"10ms\", off = \"30ms\" }",
+            2e6,
+            Some(Shape::Bursts { on_ns: ns, off_ns: 3 * ns }),
+        ),
+    ] {
+        let plan = rated(rate).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((plan.phases[1].rate, plan.phases[1].shape), (Rate::Pps(mean), shape));
+        assert_eq!(Plan::from_toml(&plan.to_toml()).as_ref(), Ok(&plan));
+    }
+    let phases = rated("{ from = \"0pps\", to = \"0pps\" }").expect("nothing").phases;
+    assert_eq!((phases[1].rate, phases[1].shape), (Rate::None, None));
+}
+
+#[test]
+fn a_rate_that_cannot_change_so_is_refused() {
+    for (rate, part) in [
+        (
+            "{ from = \"1Mpps\" }",
+            "imix.toml:27: phase.steady.rate: a course that is not understood",
+        ),
+        ("{ from = \"max\", to = \"1Mpps\" }", "no rate of them max"),
+        ("{ from = \"1Mpps\", to = \"2Mpps\", swing = 0.1 }", "{ mean, swing, period }"),
+        ("{ form = \"1Mpps\", to = \"2Mpps\" }", "did you mean \"from\""),
+        ("{ mean = \"1Mpps\", swing = 1.5, period = \"1s\" }", "a swing above 0 and at most 1"),
+        ("{ mean = \"1Mpps\", swing = 0.5, period = \"3s\" }", "a whole number of periods"),
+        ("{ burst = \"1Mpps\", on = \"1us\", off = \"9us\" }", "at least 10us"),
+        ("{ burst = \"1Mpps\", on = \"1ms\", off = \"2ms\" }", "bursts and pauses, so that"),
+        ("5", "expected \"max\", packets per second"),
+    ] {
+        let error = rated(rate).expect_err(rate);
+        assert!(error.contains("imix.toml:27") && error.contains(part), "{rate}: {error}");
+    }
+    let slope = "{ from = \"1Mpps\", to = \"5Mpps\" }\n";
+    let error = rated(&format!("{slope}sample = 1000")).expect_err("outages");
+    assert!(error.contains("outages of a sample are told by an even one"), "{error}");
+    let fill = wrong("open = \"1M/s\"", &format!("open = \"1M/s\"\nrate = {slope}"));
+    assert!(fill.contains("phase.fill.rate: a rate that changes in a phase without"), "{fill}");
+}
+
+#[test]
+fn shares_of_connections_are_by_zipf_or_alike() {
+    let plan = imix(&[("traffic.zipf", "1.1"), ("phase.steady.rate", "10Mpps")]).expect("valid");
+    assert_eq!(plan.traffic.zipf, 1.1);
+    assert_eq!(imix(&[]).expect("imix").traffic.zipf, 0.0);
+    for value in ["1.6", "-0.1", "nan"] {
+        let error = imix(&[("traffic.zipf", value)]).expect_err(value);
+        assert!(error.contains("an exponent from 0 to 1.5"), "{error}");
+    }
+    for value in ["1.1", "-0.1", "nan"] {
+        let error = imix(&[("traffic.reset", value)]).expect_err(value);
+        assert!(error.contains("traffic.reset") && error.contains("a share from 0"), "{error}");
+    }
+    // The least used of a million connections has hardly a packet in five minutes.
+    let slow = imix(&[("traffic.zipf", "1.4"), ("phase.steady.rate", "100kpps")]);
+    let error = slow.expect_err("timers end");
+    assert!(error.contains("sut.timers.udp: ends while connections are in use"), "{error}");
 }
 
 #[test]

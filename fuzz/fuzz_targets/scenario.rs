@@ -23,7 +23,7 @@ fuzz_target!(|text: &str| {
             let text = plan.to_toml();
             let read = Plan::from_toml(&text).expect("a plan can be read");
             assert_eq!(read, plan);
-            let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
+            let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share, plan.traffic.zipf);
             assert!(demand.seconds.is_finite() && demand.held_peak <= demand.tracked_peak);
         }
         Err(diagnostic) => assert!(!diagnostic.to_string().is_empty()),

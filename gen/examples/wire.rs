@@ -1,6 +1,6 @@
 //! What one generator core does through a plain wire: 1,032,192 connections, IMIX, everything
 //! verified. `cargo run --release -p kronogen --example wire
-//! [-- BATCH [SECONDS [UDP_SHARE [CONNECTIONS]]]]`
+//! [-- BATCH [SECONDS [UDP_SHARE [CONNECTIONS [ZIPF]]]]]`
 //!
 //! Cycles are read over 16 steps at a time; their 10th percentile and median show what the code
 //! takes where other work on the machine disturbs the mean.
@@ -22,13 +22,14 @@ use std::sync::Arc;
 /// Connections held unless told otherwise.
 const CONNECTIONS: u32 = 1_032_192;
 
-fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32) -> Config {
+fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32, zipf: f64) -> Config {
     let mac = Mac::of(1, 0, 0);
     let phase = |name: &str, open_per_s, rate, until| Phase {
         name: name.to_owned(),
         open_per_s,
         close_per_s: 0.0,
         rate,
+        shape: None,
         attack: Attack::default(),
         until,
         sample: None,
@@ -39,6 +40,8 @@ fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32) -> Confi
         sizes: vec![64, 64, 594, 64, 64, 594, 64, 64, 594, 64, 594, 1518],
         up_share: 0.5,
         udp_share,
+        reset_share: 0.0,
+        zipf,
         deadline_ns: 10_000_000,
         drain_ns: 50_000_000,
         batch,
@@ -77,7 +80,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = arguments.get(1).map_or(Ok(2), |text| text.parse())?;
     let udp_share = arguments.get(2).map_or(Ok(0.5), |text| text.parse())?;
     let connections = arguments.get(3).map_or(Ok(CONNECTIONS), |text| text.parse())?;
-    let config = config(batch, seconds, udp_share, connections);
+    let zipf = arguments.get(4).map_or(Ok(0.0), |text| text.parse())?;
+    let config = config(batch, seconds, udp_share, connections, zipf);
     config.validate()?;
     let clock = Tsc::calibrate();
     let mut arena = Arena::new(frames_per_lane(DEPTH))?;

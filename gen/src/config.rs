@@ -10,6 +10,7 @@ pub use network::{Network, Router};
 
 use crate::attack::Attack;
 use crate::mix::Mix;
+use crate::popularity::EXPONENT_MAX;
 use crate::sample::{RING_MAX, SAMPLE_MAX, SPAN_MAX};
 use crate::stamp::Source;
 use crate::tuple::{ID_BITS, SHARDS_MAX};
@@ -20,6 +21,7 @@ use dataplane::identity::{Identity, Mac};
 use dataplane::port::dpdk::PortKind;
 use dataplane::run::Idle;
 use dataplane::worker::{CoreId, ServerId};
+use format::plan::Shape;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -41,6 +43,13 @@ pub struct Config {
     pub up_share: f64,
     /// Share of connections that are UDP, 0 to 1; the others are TCP.
     pub udp_share: f64,
+    /// Share of TCP connections that are closed by RST, 0 to 1; the others are by FIN.
+    #[serde(default, skip_serializing_if = "Config::is_zero")]
+    pub reset_share: f64,
+    /// Exponent of Zipf's law by which data packets go to the connections of a core, 0 to 1.5; 0 is to
+    /// all alike. See [`crate::popularity`].
+    #[serde(default, skip_serializing_if = "Config::is_zero")]
+    pub zipf: f64,
     /// Latency beyond which a packet is late, in ns.
     pub deadline_ns: u64,
     /// Time after the last packet of a phase in which packets are still awaited, in ns.
@@ -124,6 +133,9 @@ pub struct Phase {
     /// Data packets.
     #[serde(default)]
     pub rate: Rate,
+    /// How their rate rises and falls around its mean; only with packets per second and a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
     /// Attacks beside it.
     #[serde(default)]
     pub attack: Attack,
@@ -190,6 +202,9 @@ impl Config {
     fn batch_default() -> usize {
         32
     }
+    fn is_zero(value: &f64) -> bool {
+        *value == 0.0
+    }
     fn window_default() -> u32 {
         1024
     }
@@ -215,6 +230,10 @@ impl Config {
         let share = |share: f64| (0.0..=1.0).contains(&share);
         require(share(self.up_share), "up_share", self.up_share, "a share from 0 to 1")?;
         require(share(self.udp_share), "udp_share", self.udp_share, "a share from 0 to 1")?;
+        let resets = share(self.reset_share);
+        require(resets, "reset_share", self.reset_share, "a share from 0 to 1")?;
+        let zipf = (0.0..=EXPONENT_MAX).contains(&self.zipf);
+        require(zipf, "zipf", self.zipf, "an exponent from 0 to 1.5")?;
         let batch = (1..=BATCH_MAX).contains(&self.batch);
         require(batch, "batch", self.batch, "1 to 128 frames")?;
         let window = self.window as usize >= 2 * self.batch.max(BURST);
@@ -241,6 +260,7 @@ impl Config {
             let attackers = self.cores.iter().map(CoreConfig::attackers_max).min().unwrap_or(0);
             let at = format!("phases[{index}]");
             phase.validate(most, attackers, &at)?;
+            phase.validate_shape(&at)?;
             phase.validate_sample(most, Nanos(self.drain_ns), &at)
         })
     }
@@ -295,6 +315,18 @@ impl Phase {
             }
             _ => None,
         }
+    }
+
+    fn validate_shape(&self, at: &str) -> Result<(), ConfigError> {
+        let Some(shape) = self.shape else { return Ok(()) };
+        let key = format!("{at}.shape");
+        let (Rate::Pps(_), Until::For(span)) = (self.rate, self.until) else {
+            return require(false, key, shape, "packets per second for a time where there is one");
+        };
+        let expected = shape.problem(span).unwrap_or_default();
+        require(expected.is_empty(), key, shape, expected)?;
+        let expected = "no sample where there is a shape";
+        require(self.sampled().is_none(), format!("{at}.sample"), self.sample, expected)
     }
 
     fn validate_sample(&self, connections: u32, drain: Nanos, at: &str) -> Result<(), ConfigError> {
@@ -387,6 +419,8 @@ pub(crate) mod tests {
             sizes: vec![64, 570, 1518],
             up_share: 0.5,
             udp_share: 0.5,
+            reset_share: 0.0,
+            zipf: 0.0,
             deadline_ns: 1_000_000,
             drain_ns: 10_000_000,
             batch: 32,
@@ -402,6 +436,7 @@ pub(crate) mod tests {
                     open_per_s: 1e6,
                     close_per_s: 0.0,
                     rate: Rate::None,
+                    shape: None,
                     attack: Attack::default(),
                     until: Until::Held(1000),
                     sample: None,
@@ -411,6 +446,7 @@ pub(crate) mod tests {
                     open_per_s: 0.0,
                     close_per_s: 0.0,
                     rate: Rate::Pps(1e6),
+                    shape: None,
                     attack: Attack::default(),
                     until: Until::For(1_000_000_000),
                     sample: None,
@@ -444,9 +480,12 @@ pub(crate) mod tests {
     #[test]
     fn values_a_core_cannot_work_with_are_named() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 17] = [
+        let table: [(&str, Change); 23] = [
             ("sizes", |c| c.sizes = vec![63]),
             ("up_share", |c| c.up_share = 1.1),
+            ("reset_share", |c| c.reset_share = -0.1),
+            ("zipf", |c| c.zipf = 1.6),
+            ("zipf", |c| c.zipf = f64::NAN),
             ("batch", |c| c.batch = 0),
             ("drain_ns", |c| c.drain_ns = 1),
             ("cores[0].core", |c| c.cores[0].core = CoreId(64)),
@@ -458,6 +497,9 @@ pub(crate) mod tests {
             ("phases[1].rate", |c| c.phases[1].rate = Rate::Pps(f64::NAN)),
             ("phases[1].rate", |c| sampled(c).rate = Rate::Max),
             ("phases[1].rate", |c| (sampled(c).rate, c.drain_ns) = (Rate::Pps(1e8), 1_000_000_000)),
+            ("phases[0].shape", |c| c.phases[0].shape = Some(Shape::Ramp { from: 0.0 })),
+            ("phases[1].shape", |c| c.phases[1].shape = Some(Shape::Ramp { from: 2.1 })),
+            ("phases[1].sample", |c| sampled(c).shape = Some(Shape::Ramp { from: 0.5 })),
             ("phases[1].until", |c| sampled(c).until = Until::Validated),
             ("phases[1].until", |c| sampled(c).until = Until::For(60_000_000_001)),
             ("phases[1].sample", |c| sampled(c).sample = Some(1001)),

@@ -29,7 +29,7 @@ const BARE: usize = ETHERNET + CONTROL_TOTAL as usize;
 /// Why a frame is not one of this trial's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No generator sent it: another protocol, another station's frame, ICMP, RST.
+    /// No generator sent it: another protocol, another station's frame, ICMP, RST of a peer.
     Foreign,
     /// Damaged: a checksum, a length or the stamp's check is wrong.
     Corrupt,

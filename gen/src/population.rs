@@ -78,7 +78,18 @@ impl Lot {
     /// The connection that `draw`, uniform over 32 bits, picks. At least one must be held.
     #[inline]
     pub fn pick(&self, draw: u32) -> Place {
-        let index = ((u64::from(draw) * u64::from(self.count)) >> 32) as u32;
+        self.at(((u64::from(draw) * u64::from(self.count)) >> 32) as u32)
+    }
+
+    /// Connections held.
+    #[inline]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The connection `index` places after the oldest held one.
+    #[inline]
+    pub fn at(&self, index: u32) -> Place {
         let id = self.first.id.0 + index;
         let id = if id >= self.cycle { id - self.cycle } else { id };
         Place { id: ConnectionId(id), slot: self.first.slot.wrapping_add(index) & self.mask }

@@ -6,16 +6,38 @@
 //! beat together. A sender that cannot keep up falls behind its plan; what is more than
 //! [`BACKLOG`] behind is shed and becomes `unsent`, so that a stall of the host does not turn into
 //! a burst that nobody asked for.
+//!
+//! A rate that changes is a [`Course`] of steps, each with a rate of its own. The part of a packet that is
+//! due at the end of one is carried into the next, so that no more and no fewer packets are planned than
+//! the steps add up to.
 
+mod course;
+
+pub use course::Course;
+
+use course::Step;
 use dataplane::clock::Nanos;
 
 /// Furthest a sender may fall behind its plan before instants are given up.
 pub const BACKLOG: Nanos = Nanos(10_000_000);
 
+/// An instant that does not come.
+const NEVER: Nanos = Nanos(u64::MAX);
+
 /// Thousandths of nanoseconds·packets in a second: 10⁹ ns times 10³.
 const SECOND_MILLI: u64 = 1_000_000_000_000;
 
-/// The instants of one stream of events at a constant rate.
+/// A rate per second in events per 1,000 s.
+fn rate_milli(per_s: f64) -> u64 {
+    (per_s * 1e3).round() as u64
+}
+
+/// Up to a nanosecond and a share of one, in 2⁶⁴ths: the first instant's part of an interval.
+fn part_of_interval(phase: u64) -> u64 {
+    ((u128::from(phase) * u128::from(SECOND_MILLI)) >> 64) as u64
+}
+
+/// The instants of one stream of events at a rate that is constant, or in each of many steps.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     next: Nanos,
@@ -25,20 +47,69 @@ pub struct Pacer {
     carry: u64,
     /// Events per 1,000 s; zero means never.
     rate_milli: u64,
+    /// End of the step under way: `next` is before it.
+    until: Nanos,
+    start: Nanos,
+    course: Option<Course>,
 }
 
 impl Pacer {
     /// Instants from `start` on at `rate` per second; `phase` (any value) shifts the first one by a
     /// fraction of an interval.
     pub fn new(start: Nanos, rate: f64, phase: u64) -> Pacer {
-        let rate_milli = (rate * 1e3).round() as u64;
-        if rate_milli == 0 {
-            return Pacer { next: Nanos(u64::MAX), interval: 0, rest: 0, carry: 0, rate_milli };
+        let mut pacer = Pacer {
+            next: NEVER,
+            interval: 0,
+            rest: 0,
+            carry: 0,
+            rate_milli: 0,
+            until: NEVER,
+            start,
+            course: None,
+        };
+        let rate_milli = rate_milli(rate);
+        if rate_milli > 0 {
+            pacer.proceed(start, rate_milli, part_of_interval(phase));
         }
-        let (interval, rest) = (SECOND_MILLI / rate_milli, SECOND_MILLI % rate_milli);
-        let shift = ((u128::from(phase) * u128::from(SECOND_MILLI)) >> 64) as u64;
-        let next = start + Nanos(shift / rate_milli);
-        Pacer { next, interval, rest, carry: shift % rate_milli, rate_milli }
+        pacer
+    }
+
+    /// The same at the rates of `course`, which begins at `start`.
+    pub fn shaped(start: Nanos, course: Course, phase: u64) -> Pacer {
+        let mut pacer = Pacer { until: start, course: Some(course), ..Pacer::new(start, 0.0, 0) };
+        pacer.turn(u128::from(part_of_interval(phase)));
+        pacer
+    }
+
+    /// Goes on at a rate from `begin` on, where `owed` 10⁻¹² of a packet are to pass before the next.
+    fn proceed(&mut self, begin: Nanos, rate_milli: u64, owed: u64) {
+        (self.interval, self.rest) = (SECOND_MILLI / rate_milli, SECOND_MILLI % rate_milli);
+        self.rate_milli = rate_milli;
+        self.next = begin + Nanos(owed / rate_milli);
+        self.carry = owed % rate_milli;
+    }
+
+    /// Goes on at the rate of the step in which `owed` 10⁻¹² of a packet, counted from the end of the step
+    /// under way, have passed; never, where there is no such step.
+    fn turn(&mut self, mut owed: u128) {
+        while let Some(Step { rate_milli, end }) = self.course.as_mut().and_then(Course::step) {
+            let begin = self.until;
+            self.until = self.start + end;
+            let passing = u128::from(rate_milli) * u128::from(self.until.0 - begin.0);
+            if owed < passing {
+                // Of one packet: less than 10¹² and a nanosecond's worth.
+                return self.proceed(begin, rate_milli, owed as u64);
+            }
+            owed -= passing;
+        }
+        (self.next, self.until) = (NEVER, NEVER);
+    }
+
+    /// What is owed of the next packet at the end of the step, which its instant is beyond.
+    #[cold]
+    fn turn_over(&mut self) {
+        let beyond = u128::from(self.next.0 - self.until.0);
+        self.turn(beyond * u128::from(self.rate_milli) + u128::from(self.carry));
     }
 
     /// The next instant if it has come.
@@ -54,6 +125,9 @@ impl Pacer {
             self.carry -= self.rate_milli;
             self.next.0 += 1;
         }
+        if self.next >= self.until {
+            self.turn_over();
+        }
         Some(planned)
     }
 
@@ -67,30 +141,39 @@ impl Pacer {
     #[inline]
     pub fn shed(&mut self, now: Nanos) -> u64 {
         let behind = now.since(self.next);
-        if behind <= BACKLOG { 0 } else { self.skip(behind.0 - BACKLOG.0) }
+        if behind <= BACKLOG { 0 } else { self.skip(Nanos(now.0 - BACKLOG.0)) }
     }
 
     /// Gives up every instant that has come; returns how many.
     pub fn give_up(&mut self, now: Nanos) -> u64 {
-        if self.next > now { 0 } else { self.skip(now.0 - self.next.0 + 1) }
+        if self.next > now { 0 } else { self.skip(now + Nanos(1)) }
     }
 
-    /// Moves on by the instants that fall into `span` nanoseconds.
+    /// Moves on by the instants before `end`, step by step; returns how many.
     #[cold]
-    fn skip(&mut self, span: u64) -> u64 {
-        let rate = u128::from(self.rate_milli);
-        let second = u128::from(SECOND_MILLI);
-        let count = (u128::from(span) * rate - u128::from(self.carry)).div_ceil(second);
-        let moved = count * second + u128::from(self.carry);
-        self.next.0 += (moved / rate) as u64;
-        self.carry = (moved % rate) as u64;
-        count as u64
+    fn skip(&mut self, end: Nanos) -> u64 {
+        let mut skipped = 0;
+        while self.next < end {
+            let span = end.min(self.until).0 - self.next.0;
+            let rate = u128::from(self.rate_milli);
+            let second = u128::from(SECOND_MILLI);
+            let count = (u128::from(span) * rate - u128::from(self.carry)).div_ceil(second);
+            let moved = count * second + u128::from(self.carry);
+            self.next.0 += (moved / rate) as u64;
+            self.carry = (moved % rate) as u64;
+            skipped += count as u64;
+            if self.next >= self.until {
+                self.turn_over();
+            }
+        }
+        skipped
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use format::plan::Shape;
     use proptest::prelude::*;
 
     /// The definition in the module's text, by 128-bit division.
@@ -131,6 +214,50 @@ mod tests {
         let count = std::iter::from_fn(|| pacer.take(Nanos(999_999_999))).count();
         assert_eq!(count, 1_234_567);
         assert!(!pacer.is_due(Nanos(999_999_999)));
+    }
+
+    fn shapes() -> impl Strategy<Value = Shape> {
+        let ms = 1_000_000;
+        prop_oneof![
+            (0.0..=2.0).prop_map(|from| Shape::Ramp { from }),
+            (0.01..=1.0, 1u64..=4)
+                .prop_map(move |(swing, n)| Shape::Wave { swing, period_ns: 240 * ms / n }),
+            (1u64..=9).prop_map(move |on| Shape::Bursts { on_ns: on * ms, off_ns: (10 - on) * ms }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn shaped_instants_follow_the_sum_of_the_steps(
+            shape in shapes(), rate in 100.0..500_000.0, phase: u64, start in 0u64..1 << 40,
+        ) {
+            let (span, start) = (Nanos(240_000_000), Nanos(start));
+            prop_assert_eq!(shape.problem(span.0), None);
+            // The definition, by 128-bit division in each step.
+            let (mut course, mut expected) = (Course::new(shape, rate, span), Vec::new());
+            let second = u128::from(SECOND_MILLI);
+            let (mut begin, mut passed) = (0, second - u128::from(part_of_interval(phase)));
+            while let Some(Step { rate_milli, end }) = course.step() {
+                let rate = u128::from(rate_milli);
+                let passing = passed + rate * u128::from(end.0 - begin);
+                for k in passed.div_ceil(second).max(1)..passing.div_ceil(second) {
+                    let at = (k * second - passed) / rate;
+                    expected.push(start + Nanos(begin + at as u64));
+                }
+                (begin, passed) = (end.0, passing);
+            }
+            let mut pacer = Pacer::shaped(start, Course::new(shape, rate, span), phase);
+            let mut given_up = pacer.clone();
+            let taken: Vec<Nanos> = std::iter::from_fn(|| pacer.take(Nanos(u64::MAX - 1))).collect();
+            prop_assert_eq!(&taken, &expected);
+            // As many as the mean rate has, and as many again if nobody takes them.
+            let planned = rate * span.as_secs_f64();
+            prop_assert!((taken.len() as f64 - planned).abs() <= 2.0, "{} {planned}", taken.len());
+            let halfway = start + Nanos(span.0 / 2);
+            let before = given_up.give_up(halfway);
+            prop_assert_eq!(before, taken.iter().filter(|&&instant| instant <= halfway).count() as u64);
+            prop_assert_eq!(before + given_up.give_up(start + span), taken.len() as u64);
+        }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! Every data segment repeats the same sequence number, as if retransmitted: that is valid for
 //! trackers that check windows, whatever is lost. The generator is no TCP: nothing is retransmitted
-//! for the sake of data, no window opens or closes, and RST is never sent.
+//! for the sake of data, and no window opens or closes.
 
 use crate::stamp::{Direction, Source, client_isn, server_isn};
 use crate::tuple::ConnectionId;
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
 
@@ -29,6 +30,8 @@ pub enum Segment {
     FinAck,
     /// The subscriber's last word.
     LastAck,
+    /// The subscriber gives up; nobody answers.
+    Reset,
 }
 
 /// The header fields that make a segment what it is.
@@ -56,23 +59,27 @@ impl Segment {
             Segment::Fin => (client + 1, server + 1, FIN | ACK),
             Segment::FinAck => (server + 1, client + 2, FIN | ACK),
             Segment::LastAck => (client + 2, server + 2, ACK),
+            // At the very number that has been acknowledged: in everybody's window (RFC 5961 §3.2).
+            Segment::Reset => (client + 1, server + 1, RST | ACK),
         };
         Numbers { seq, ack, flags }
     }
 
     /// What a segment with these flags and this sequence number is; `None` for one that no
-    /// generator sends, such as RST.
+    /// generator sends, such as a SYN of a server.
     #[inline]
     pub fn of(flags: u8, seq: u32, direction: Direction) -> Option<Segment> {
         const DATA: u8 = PSH | ACK;
         const SYN_ACK: u8 = SYN | ACK;
         const FIN_ACK: u8 = FIN | ACK;
+        const RST_ACK: u8 = RST | ACK;
         match (flags, direction) {
             (DATA, _) => Some(Segment::Data(direction)),
             (SYN, Direction::Up) => Some(Segment::Syn),
             (SYN_ACK, Direction::Down) => Some(Segment::SynAck),
             (ACK, Direction::Up) if seq & 7 == 2 => Some(Segment::LastAck),
             (ACK, Direction::Up) => Some(Segment::Ack),
+            (RST_ACK, Direction::Up) => Some(Segment::Reset),
             (FIN_ACK, Direction::Up) => Some(Segment::Fin),
             (FIN_ACK, Direction::Down) => Some(Segment::FinAck),
             _ => None,
@@ -83,7 +90,9 @@ impl Segment {
     #[inline]
     pub fn direction(self) -> Direction {
         match self {
-            Segment::Syn | Segment::Ack | Segment::Fin | Segment::LastAck => Direction::Up,
+            Segment::Syn | Segment::Ack | Segment::Fin | Segment::LastAck | Segment::Reset => {
+                Direction::Up
+            }
             Segment::SynAck | Segment::FinAck => Direction::Down,
             Segment::Data(direction) => direction,
         }
@@ -108,6 +117,7 @@ mod tests {
             Segment::Fin,
             Segment::FinAck,
             Segment::LastAck,
+            Segment::Reset,
         ];
         for segment in all {
             let n = segment.numbers(ConnectionId(0xfff_ffff), source);

@@ -2,6 +2,7 @@
 
 use crate::attack::AttackLedger;
 use crate::config::{Phase, Until};
+use crate::evidence::Exhibit;
 use crate::flow::Flow;
 use crate::latency::{Latency, Quantiles};
 use crate::ledger::Ledger;
@@ -103,6 +104,9 @@ pub struct Record {
     /// probed half as often.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution_ns: Option<u64>,
+    /// Mistranslated packets, as many as the core has kept: the first ones of its run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Exhibit>,
 }
 
 impl Trial {
@@ -167,6 +171,7 @@ impl Trial {
             outages: self.outages.clone(),
             timeline: self.sample.as_ref().map(|sample| sample.timeline.clone()),
             resolution_ns: self.sample.as_ref().and_then(Sample::resolution_ns),
+            evidence: Vec::new(),
         }
     }
 }
@@ -209,7 +214,7 @@ mod tests {
         let mut trial = Trial::new(&config().phases[1], Nanos(0));
         let record = trial.record(ServerId(0), CoreId(0), 1, "steady");
         let text = serde_json::to_string(&record).expect("serialises");
-        for key in ["verdicts", "outages", "timeline", "resolution_ns"] {
+        for key in ["verdicts", "outages", "timeline", "resolution_ns", "evidence"] {
             assert!(!text.contains(key), "{text}");
         }
         assert_eq!(serde_json::from_str::<Record>(&text).expect("reads"), record);

@@ -20,11 +20,13 @@ mod window;
 use crate::config::{Config, CoreConfig, Phase, Rate, Until};
 use crate::control::{Control, Field, Order, Progress};
 use crate::ends::Ends;
+use crate::evidence::Evidence;
 use crate::flow::Flow;
 use crate::inspect::Inspector;
 use crate::mix::Mix;
+use crate::popularity::Popularity;
 use crate::population::{Ages, Population};
-use crate::schedule::Pacer;
+use crate::schedule::{Course, Pacer};
 use crate::segment::Segment;
 use crate::stamp::{Direction, Source, TrialId, UdpStamp, ticks, window};
 use crate::template::{self, Hop};
@@ -69,6 +71,8 @@ enum Stage {
 pub struct Generator<P: Port> {
     port: P,
     population: Population,
+    /// Who gets how many packets; `None` where all get as many.
+    popularity: Option<Popularity>,
     inspector: Inspector,
     sender: Sender,
     rng: Xoshiro256PlusPlus,
@@ -89,6 +93,7 @@ pub struct Generator<P: Port> {
     /// Phase under way or ended last, and its trial.
     phase: usize,
     trials: Vec<Trial>,
+    evidence: Evidence,
     /// Of the held connections: established, and given up.
     established: u32,
     failed: u32,
@@ -112,6 +117,8 @@ struct Plan {
     drain: Nanos,
     /// Data goes up where 32 drawn bits are below this.
     up_below: u64,
+    /// TCP is closed by RST where 32 drawn bits are below this.
+    reset_below: u64,
 }
 
 /// What it takes to write a packet of any connection.
@@ -189,6 +196,9 @@ impl<P: Port> Generator<P> {
         let tuples = Tuples::new(core, rng.next_u64(), config.udp_share);
         let population = Population::new(config.records(core), tuples.cycle())?;
         let mix = config.mix(rng.next_u64());
+        let places = config.seed ^ u64::from(source.number()) << 32;
+        let popularity =
+            (config.zipf > 0.0).then(|| Popularity::new(config.zipf, core.connections, places));
         let own = core.identity.mac;
         let hops = core.gateways.iter().map(|&gateway| Hop::new(gateway, own)).collect();
         let idle = Pacer::new(Nanos(0), 0.0, 0);
@@ -201,10 +211,12 @@ impl<P: Port> Generator<P> {
             deadline: Nanos(config.deadline_ns),
             drain: Nanos(config.drain_ns),
             up_below: (config.up_share * (1u64 << 32) as f64) as u64,
+            reset_below: (config.reset_share * (1u64 << 32) as f64) as u64,
         };
         Ok(Generator {
             port,
             population,
+            popularity,
             inspector: Inspector::new(core, source, mix.clone()),
             sender: Sender { source, trial: TrialId(0), tuples, hops },
             rng,
@@ -222,6 +234,7 @@ impl<P: Port> Generator<P> {
             stage: Stage::Waiting,
             phase: 0,
             trials: plan.phases.iter().map(|phase| Trial::new(phase, plan.drain)).collect(),
+            evidence: Evidence::new(),
             established: 0,
             failed: 0,
             last_step: Nanos(0),
@@ -243,7 +256,12 @@ impl<P: Port> Generator<P> {
         let names = self.plan.phases.iter().map(|phase| &phase.name);
         let trials = self.trials.iter_mut().take(begun).zip(names).enumerate();
         let (server, core) = (self.plan.server, self.plan.core.core);
-        trials.map(|(index, (trial, name))| trial.record(server, core, index, name)).collect()
+        trials
+            .map(|(index, (trial, name))| Record {
+                evidence: self.evidence.of(index),
+                ..trial.record(server, core, index, name)
+            })
+            .collect()
     }
 
     /// What the port has done.
@@ -262,14 +280,21 @@ impl<P: Port> Generator<P> {
     }
 
     fn begin(&mut self, phase: usize, start: Nanos, load: &Load) {
-        let Phase { open_per_s, close_per_s, rate, until, ref attack, .. } =
+        let Phase { open_per_s, close_per_s, rate, shape, until, ref attack, .. } =
             self.plan.phases[phase];
         self.unvalidated = self.to_validate(until);
         self.attacks.begin(start, attack);
         self.opening = Pacer::new(start, open_per_s, self.rng.next_u64());
         self.closing = Pacer::new(start, close_per_s, self.rng.next_u64());
         let pps = if let Rate::Pps(pps) = rate { pps } else { 0.0 };
-        self.sending = Pacer::new(start, pps, self.rng.next_u64());
+        let first = self.rng.next_u64();
+        self.sending = match (shape, until) {
+            (Some(shape), Until::For(span)) => {
+                Pacer::shaped(start, Course::new(shape, pps, Nanos(span)), first)
+            }
+            _ => Pacer::new(start, pps, first),
+        };
+        self.rank(until);
         self.picks = Picks::default();
         self.window = Window::since(start, &self.plan.phases[phase], self.plan.window);
         self.sender.trial = TrialId(u8::try_from(phase + 1).expect("at most 255 phases"));
@@ -280,6 +305,15 @@ impl<P: Port> Generator<P> {
         trial.held_peak = self.population.held();
         self.choose_sample(start);
         self.unjudged = self.to_judge();
+    }
+
+    /// Gives each connection that the phase has from the start, or fills up to, a place of its own.
+    fn rank(&mut self, until: Until) {
+        let Some(popularity) = &mut self.popularity else { return };
+        popularity.begin(match until {
+            Until::Held(wanted) => wanted,
+            Until::For(_) | Until::Validated => self.population.held(),
+        });
     }
 
     /// Moves to the next stage when its time has come.

@@ -110,7 +110,8 @@ pub fn lacking(plan: &Plan, cpus: usize, available_bytes: Option<u64>) -> Option
              \"adaptive\", or run on more CPUs."
         ));
     }
-    let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
+    let demand =
+        Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share, plan.traffic.zipf);
     let (memory, available) = (Memory::of(plan, &demand), available_bytes?);
     (memory.total() > available).then(|| {
         format!(
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn a_million_connections_take_some_hundred_megabytes() {
         let plan = plan("");
-        let demand = Demand::of(&plan.phases, &plan.sut.timers, 0.5);
+        let demand = Demand::of(&plan.phases, &plan.sut.timers, 0.5, 0.0);
         let memory = Memory::of(&plan, &demand);
         // 2^20 records of 64 bytes; 16,384 subscribers with 64 ports of 16 bytes and an account each.
         assert_eq!(memory.generator, 64 << 20);

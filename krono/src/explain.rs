@@ -7,7 +7,7 @@ use crate::capacity::{Memory, cpus_needed};
 use analysis::figure;
 use comfy_table::{CellAlignment, Table, presets};
 use format::Plan;
-use format::plan::{Attack, Criterion, Faults, Rate, Until};
+use format::plan::{Attack, Criterion, Faults, Rate, Shape, Until};
 use format::scenario::Demand;
 use std::fmt::Write;
 
@@ -17,7 +17,8 @@ const OPENING_TCP: f64 = 3.0;
 
 /// The plan for people.
 pub fn explain(plan: &Plan) -> String {
-    let demand = Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share);
+    let demand =
+        Demand::of(&plan.phases, &plan.sut.timers, plan.traffic.udp_share, plan.traffic.zipf);
     let mut text = format!("{}\n\n", plan.question);
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12}  {value}");
@@ -102,9 +103,13 @@ fn connections(plan: &Plan, demand: &Demand) -> String {
         1 => String::new(),
         times => format!(" (for {})", figure::count(times * demand.held_peak)),
     };
+    let shares = match traffic.zipf {
+        0.0 => String::new(),
+        zipf => format!(", shared out by Zipf's law with exponent {zipf}"),
+    };
     format!(
         "{} held at most{aggregate}, {} tracked with closed ones; {} UDP, {} TCP; {} of the packets \
-         come from subscribers",
+         come from subscribers{shares}",
         figure::count(demand.held_peak),
         figure::count(demand.tracked_peak),
         figure::percent(traffic.udp_share),
@@ -180,7 +185,7 @@ fn phases(plan: &Plan, demand: &Demand) -> Table {
                 (Some(search), _) => search.to_string(),
                 (None, Rate::None) => "none".to_owned(),
                 (None, Rate::Max) => "max".to_owned(),
-                (None, Rate::Pps(pps)) => per_second(pps),
+                (None, Rate::Pps(pps)) => course(pps, phase.shape),
             },
             match phase.until {
                 Until::Held(count) => format!("at {} held", figure::count(count)),
@@ -201,6 +206,24 @@ fn phases(plan: &Plan, demand: &Demand) -> Table {
 
 fn per_second(rate: f64) -> String {
     figure::significant(rate, 4)
+}
+
+/// A mean rate, and how it changes.
+fn course(pps: f64, shape: Option<Shape>) -> String {
+    let ns = |ns: u64| seconds(ns as f64 / 1e9);
+    match shape {
+        None => per_second(pps),
+        Some(Shape::Ramp { from }) => {
+            format!("{} to {}", per_second(pps * from), per_second(pps * (2.0 - from)))
+        }
+        Some(Shape::Wave { swing, period_ns }) => {
+            format!("{} ± {} in {}", per_second(pps), figure::percent(swing), ns(period_ns))
+        }
+        Some(shape @ Shape::Bursts { on_ns, off_ns }) => {
+            let burst = per_second(pps * shape.peak());
+            format!("{burst} for {}, 0 for {}", ns(on_ns), ns(off_ns))
+        }
+    }
 }
 
 fn packets(plan: &Plan, demand: &Demand) -> String {

@@ -152,6 +152,8 @@ impl<'a> Layout<'a> {
             sizes: plan.traffic.sizes.clone(),
             up_share: plan.traffic.up_share,
             udp_share: plan.traffic.udp_share,
+            reset_share: plan.traffic.reset_share,
+            zipf: plan.traffic.zipf,
             deadline_ns: plan.traffic.deadline_ns,
             drain_ns: plan.traffic.drain_ns,
             batch: plan.traffic.batch as usize,
@@ -200,8 +202,9 @@ impl<'a> Layout<'a> {
     /// Most connections held at a time, over all phases.
     fn peak(&self) -> u64 {
         let phases: Vec<PhasePlan> = self.order().map(|(phase, _)| phase.clone()).collect();
-        let (timers, udp_share) = (&self.plan.sut.timers, self.plan.traffic.udp_share);
-        Demand::of(&phases, timers, udp_share).held_peak.max(self.plan.traffic.connections)
+        let (timers, traffic) = (&self.plan.sut.timers, &self.plan.traffic);
+        let demand = Demand::of(&phases, timers, traffic.udp_share, traffic.zipf);
+        demand.held_peak.max(traffic.connections)
     }
 
     fn phase(&self, phase: &PhasePlan) -> kronogen::config::Phase {
@@ -215,6 +218,7 @@ impl<'a> Layout<'a> {
                 Rate::Max => kronogen::config::Rate::Max,
                 Rate::Pps(pps) => kronogen::config::Rate::Pps(pps * share),
             },
+            shape: phase.shape,
             attack: kronogen::attack::Attack {
                 syn_flood_per_s: phase.attack.syn_flood_per_s * share,
                 attackers: phase.attack.attackers.div_ceil(self.generators),

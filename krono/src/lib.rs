@@ -16,6 +16,7 @@ pub mod check;
 pub mod cli;
 pub mod doctor;
 pub mod energy;
+mod evidence;
 pub mod exit;
 pub mod explain;
 pub mod gate;

@@ -7,6 +7,7 @@
 
 use crate::cli::{self, RunFormat};
 use crate::energy::Meter;
+use crate::evidence;
 use crate::exit::{Answer, Exit, Refusal};
 use crate::host::{self, fingerprint};
 use crate::interrupt;
@@ -25,7 +26,7 @@ use format::summary::{Found, Run};
 use format::{Host, Sample, Summary};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Folder of run directories, below the working directory.
 const RESULTS: &str = "results";
@@ -236,6 +237,10 @@ impl Record {
         }
         let log = latency_log(plan, outcome, started.wall)?;
         self.directory.write("latency.hlog", &log)?;
+        if let Some(capture) = evidence::capture(outcome, started.wall.duration_since(UNIX_EPOCH)?)?
+        {
+            self.directory.write(evidence::NAME, &capture)?;
+        }
         let run = identity(&self.directory, plan, started.stamp, outcome.interrupted);
         let (samples, energy) = (&self.samples[..], self.meter.energy());
         let host = setting.host.clone();

@@ -1,5 +1,7 @@
 //! The command as people and CI call it: what it prints where, and how it exits.
 
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+use pcap_file::pcapng::{Block, PcapNgReader};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -294,7 +296,34 @@ fn a_sut_at_fault_is_caught_and_named() {
         let count = summary["ledger"][criterion.trim_start_matches("ledger.")].as_u64();
         assert!(count.is_some_and(|count| count > 0), "{fault}: {count:?}");
         assert_eq!(summary["pass"]["met"], false, "{fault}");
+        let kept = folder.path().join(fault).join("mistranslated.pcapng");
+        assert_eq!(kept.exists(), criterion == "ledger.mistranslated", "{fault}");
+        if kept.exists() {
+            let comments = comments(&kept);
+            assert!((1..=64).contains(&comments.len()), "{fault}: {} frames", comments.len());
+            for comment in comments {
+                assert!(comment.starts_with("mistranslated in phase "), "{fault}: {comment}");
+                let (_, ends) = comment.split_once("expected ").expect("an expectation");
+                let (expected, got) = ends.split_once(", got ").expect("what came");
+                assert!(!got.starts_with(&format!("{expected};")), "{fault}: {comment}");
+            }
+        }
     }
+}
+
+/// Comments of the packets of a pcapng file.
+fn comments(file: &Path) -> Vec<String> {
+    let file = fs::File::open(file).expect("it is there");
+    let mut reader = PcapNgReader::new(file).expect("a capture");
+    let mut comments = Vec::new();
+    while let Some(block) = reader.next_block() {
+        let Block::EnhancedPacket(packet) = block.expect("a block") else { continue };
+        comments.extend(packet.options.iter().filter_map(|option| match option {
+            EnhancedPacketOption::Comment(text) => Some(text.to_string()),
+            _ => None,
+        }));
+    }
+    comments
 }
 
 /// More connections than the table holds, a flood by half of the subscribers and a scan: the limits are

@@ -19,8 +19,8 @@ pub struct PhaseDemand {
     pub held_before: f64,
     /// Connections held at its end.
     pub held_after: f64,
-    /// Longest planned time between two packets of a connection, in seconds: connections ÷ rate,
-    /// the whole phase where nothing is sent or only a sample used, 0 where the rate is the highest
+    /// Longest planned time between two packets of a connection, in seconds: connections ÷ rate, or
+    /// packets to one of the least used connection ÷ rate; the whole phase where nothing is sent or only a sample used, 0 where the rate is the highest
     /// possible.
     pub idle_s: f64,
 }
@@ -40,8 +40,9 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// What `phases` ask of a SUT with these `timers`.
-    pub fn of(phases: &[PhasePlan], timers: &Timers, udp_share: f64) -> Demand {
+    /// What `phases` ask of a SUT with these `timers`; `zipf` is the exponent by which packets are
+    /// shared out.
+    pub fn of(phases: &[PhasePlan], timers: &Timers, udp_share: f64, zipf: f64) -> Demand {
         let (mut held, mut held_peak, mut closed) = (0.0f64, 0.0f64, 0.0f64);
         let mut demands = Vec::with_capacity(phases.len());
         for phase in phases {
@@ -67,7 +68,11 @@ impl Demand {
                 // A sample leaves the other connections alone.
                 _ if phase.sample.is_some() => seconds,
                 Rate::Max => 0.0,
-                Rate::Pps(pps) => held.max(held_after) / pps,
+                Rate::Pps(pps) => {
+                    let packets = rarest(held.max(held_after), zipf);
+                    let even_s = packets / pps;
+                    phase.shape.map_or(even_s, |shape| shape.longest_s(packets, pps, seconds))
+                }
             };
             let (name, held_before) = (phase.name.clone(), held);
             demands.push(PhaseDemand { name, seconds, held_before, held_after, idle_s });
@@ -78,6 +83,22 @@ impl Demand {
             (held_peak.ceil() as u64, (held_peak + closed).ceil() as u64);
         Demand { phases: demands, held_peak, tracked_peak, seconds }
     }
+}
+
+/// Packets sent, on average, to one of the least used of `held` connections.
+fn rarest(held: f64, zipf: f64) -> f64 {
+    /// Summed one by one; the rest is an integral, off by less than 10⁻⁵.
+    const EXACT: f64 = 64.0;
+    if zipf == 0.0 || held < 1.0 {
+        return held;
+    }
+    let exact: f64 = (1..=held.min(EXACT) as u32).map(|k| f64::from(k).powf(-zipf)).sum();
+    let (from, to) = (EXACT + 0.5, held.max(EXACT) + 0.5);
+    let rest = match zipf {
+        1.0 => (to / from).ln(),
+        _ => (to.powf(1.0 - zipf) - from.powf(1.0 - zipf)) / (1.0 - zipf),
+    };
+    (exact + rest) * held.powf(zipf)
 }
 
 /// How much of the last `seconds` the SUT remembers closed connections of, mean over protocols.
@@ -95,8 +116,28 @@ mod tests {
     fn phase(open_per_s: f64, close_per_s: f64, until: Until) -> PhasePlan {
         let (name, rate) = ("p".to_owned(), Rate::None);
         let attack = Attack::default();
-        let (sample, search, injection) = (None, None, None);
-        PhasePlan { name, open_per_s, close_per_s, sample, rate, search, attack, injection, until }
+        let (sample, shape, search, injection) = (None, None, None, None);
+        PhasePlan {
+            name,
+            open_per_s,
+            close_per_s,
+            sample,
+            rate,
+            shape,
+            search,
+            attack,
+            injection,
+            until,
+        }
+    }
+
+    #[test]
+    fn the_least_used_connection_waits_for_its_turn() {
+        for zipf in [0.0, 0.7, 1.0, 1.3] {
+            let sum: f64 = (1..=5000).map(|k| f64::from(k).powf(-zipf)).sum();
+            let (waits, expected) = (rarest(5000.0, zipf), sum * 5000f64.powf(zipf));
+            assert!((waits / expected - 1.0).abs() < 1e-5, "{zipf}: {waits}, {expected}");
+        }
     }
 
     #[test]
@@ -114,11 +155,11 @@ mod tests {
             phase(300.0, 100.0, Until::For(10 * second)),
             phase(0.0, 1000.0, Until::For(100 * second)),
         ];
-        let demand = Demand::of(&phases[..2], &timers, 0.5);
+        let demand = Demand::of(&phases[..2], &timers, 0.5, 0.0);
         assert_eq!(demand.seconds, 15.0);
         assert_eq!(demand.held_peak, 7000);
         // 100 closed per second: half remembered for 1 s, half for 4 s.
         assert_eq!(demand.tracked_peak, 7000 + 250);
-        assert_eq!(Demand::of(&phases, &timers, 1.0).phases[2].held_after, 0.0);
+        assert_eq!(Demand::of(&phases, &timers, 1.0, 0.0).phases[2].held_after, 0.0);
     }
 }

@@ -6,17 +6,19 @@
 
 mod gate;
 mod inject;
+mod rate;
 
 use crate::genome::Genome;
 use crate::plan::{OneIn, Polling, Search, SutKind};
 use crate::summary::Limit;
-use crate::unit::{Duration, Instant, PacketRate, PerSecond};
+use crate::unit::{Duration, Instant, PerSecond};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use gate::{GateKeys, GateMetricKeys};
 pub use inject::{DelayKeys, InjectKeys, LossKeys, PartitionKeys};
+pub use rate::{CourseKeys, RateKeys};
 
 /// A scenario: what is asked, who takes part, what is sent, in which phases, and what makes the
 /// run pass.
@@ -167,6 +169,16 @@ pub struct TrafficKeys {
     /// Shares of connections of each protocol; they sum to 1.
     #[serde(default)]
     pub protocol: ProtocolKeys,
+    /// Share of TCP connections, 0 to 1, that their subscriber ends by RST where `close` ends them; the
+    /// others by FIN, its answer and the last acknowledgement.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reset: f64,
+    /// Exponent s of Zipf's law, 0 to 1.5: of the connections of a generator core, the k-th most used one
+    /// gets packets in proportion to 1 / k^s, and who has which place is drawn by the seed and stays for
+    /// life. So rates of connections, and lengths of those that live equally long, have a heavy tail
+    /// (Pareto's, of index 1/s). 0: all alike. Phases that validate or have a `sample` do not care.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub zipf: f64,
     /// Subscribers (inside addresses), all cores; rounded up so that each pair of SUT core and
     /// generator core has a power of two. Default: connections ÷ 63, as in FD.io CSIT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,7 +193,8 @@ pub struct TrafficKeys {
     /// Frames a generator core sends in one step, 1 to 128: more of them save cycles and cost latency.
     #[serde(default = "default_batch")]
     pub batch: u32,
-    /// Packets per second in place of the `rate` of every phase that has one; meant for `--set`.
+    /// Packets per second in place of the `rate` of every phase that has one, or of its mean; meant for
+    /// `--set`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_pps: Option<f64>,
 }
@@ -289,6 +302,10 @@ impl Default for SutKeys {
     }
 }
 
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -328,9 +345,13 @@ pub struct PhaseKeys {
     /// Name, unique; `--set phase.NAME.rate=5Mpps` uses it.
     pub name: String,
     /// Packets sent over the connections held, both directions: `"max"`, `"10Mpps"`, or `"40Gbps"`
-    /// on the wire (L1: mean frame + 20 bytes of preamble and gap). Absent: none.
+    /// on the wire (L1: mean frame + 20 bytes of preamble and gap). Absent: none. Or one that changes,
+    /// in a phase with `for`: `{ from = "1Mpps", to = "5Mpps" }` in a straight line;
+    /// `{ mean = "3Mpps", swing = 0.5, period = "10s" }` as a sine that begins at its lowest, 1.5 Mpps;
+    /// `{ burst = "5Mpps", on = "10ms", off = "90ms" }` with nothing between bursts. Of sines and
+    /// bursts `for` holds a whole number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate: Option<PacketRate>,
+    pub rate: Option<RateKeys>,
     /// In the place of `rate`: the highest rate without loss (`"ndr"`) or with at most 0.5 % of it
     /// (`"pdr"`), found by trials of this phase, each after a fill of its own. The run that follows is
     /// at the rate found. Needs `for`, and can only be in the last phase.

@@ -4,7 +4,7 @@ use super::inject;
 use super::keys::PhaseKeys;
 use super::resolve::{Check, phase_key};
 use crate::error::Diagnostic;
-use crate::plan::{Attack, PhasePlan, Polling, Rate, Topology, Traffic, Until};
+use crate::plan::{Attack, PhasePlan, Polling, Rate, Shape, Topology, Traffic, Until};
 
 /// Most phases.
 const PHASES_MAX: usize = 100;
@@ -48,14 +48,7 @@ impl Check<'_> {
         if phase.search.is_some() {
             self.searches(phase)?;
         }
-        let rate = match (phase.rate, self.keys.traffic.rate_pps) {
-            (None, _) if phase.search.is_some() => Rate::Max,
-            (None, _) => Rate::None,
-            (Some(_), Some(pps)) => Rate::Pps(pps),
-            (Some(rate), None) => rate.pps(traffic.mean_frame_bytes).map_or(Rate::Max, Rate::Pps),
-        };
-        // A rate of zero packets is no rate.
-        let rate = if rate == Rate::Pps(0.0) { Rate::None } else { rate };
+        let (rate, shape) = self.rate(phase, traffic)?;
         if rate == Rate::Max && topology.polling == Polling::Adaptive {
             let problem = "cores that sleep do not send as fast as they can";
             return Err(refuse("rate", problem)
@@ -72,11 +65,50 @@ impl Check<'_> {
             close_per_s,
             sample: self.sample(phase, rate, topology, traffic)?,
             rate,
+            shape,
             search: phase.search,
             attack: self.attack(phase)?,
             injection: inject::read(phase, self.places, topology, until)?,
             until,
         })
+    }
+
+    /// Mean rate of a phase, and the shape around it.
+    fn rate(
+        &self,
+        phase: &PhaseKeys,
+        traffic: &Traffic,
+    ) -> Result<(Rate, Option<Shape>), Diagnostic> {
+        let refuse = |problem: &str| self.refuse(&phase_key(phase, "rate"), problem);
+        let Some(keys) = phase.rate else {
+            let rate = if phase.search.is_some() { Rate::Max } else { Rate::None };
+            return Ok((rate, None));
+        };
+        let Some((mean, shape)) = keys.resolve(traffic.mean_frame_bytes) else {
+            return Err(refuse("a course that is not understood").expected(
+                "{ from, to }, { mean, swing, period } or { burst, on, off }, no rate of them max",
+            ));
+        };
+        let rate = match self.keys.traffic.rate_pps.unwrap_or(mean) {
+            // A rate of zero packets is no rate.
+            0.0 => Rate::None,
+            f64::INFINITY => Rate::Max,
+            pps => Rate::Pps(pps),
+        };
+        let Some(shape) = shape else { return Ok((rate, None)) };
+        let Some(span) = phase.duration else {
+            let error = refuse("a rate that changes in a phase without a length");
+            return Err(error.remedy("Say how long the phase lasts, such as for = \"10s\"."));
+        };
+        if phase.sample.is_some() {
+            let error = refuse("changes, and outages of a sample are told by an even one");
+            return Err(error.remedy("Leave `sample` out, or set one rate."));
+        }
+        match shape.problem(span.0) {
+            Some(expected) => Err(refuse("no such course").expected(expected)),
+            None if rate == Rate::None => Ok((rate, None)),
+            None => Ok((rate, Some(shape))),
+        }
     }
 
     /// A rate is searched for in the last phase, by trials of a length that is known.

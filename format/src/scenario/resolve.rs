@@ -24,6 +24,8 @@ const SUT_CORES_MAX: u16 = 128;
 const CONNECTIONS_PER_CORE_MAX: u64 = 1 << 28;
 /// Longest drain: a TCP probe tells its planned instant only within 4.29 s, 2^26 ticks of 64 ns.
 const DRAIN_MAX: Duration = Duration(4_000_000_000);
+/// Largest exponent of Zipf's law: the generator's shares of connections are exact enough up to it.
+const ZIPF_MAX: f64 = 1.5;
 /// Most frames of a batch: four bursts.
 const BATCH_MAX: u32 = 128;
 /// Most repetitions.
@@ -74,7 +76,7 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
     let fewest = inject::walk(check.places, &topology, &phases, repeat)?;
     let timers = check.timers()?;
     let half_open_max = check.quota("half_open_max")?;
-    let mut demand = Demand::of(&phases, &timers, traffic.udp_share);
+    let mut demand = Demand::of(&phases, &timers, traffic.udp_share, traffic.zipf);
     demand.tracked_peak += check.flooded(&phases, half_open_max);
     check.phases_make_sense(&phases, &demand, &timers, traffic.udp_share)?;
     check.connections_per_core(&topology, &demand)?;
@@ -163,6 +165,14 @@ impl Check<'_> {
             let error = self.refuse("traffic.batch", format!("{} frames", keys.batch));
             return Err(error.expected(format!("1 to {BATCH_MAX}")));
         }
+        if !(0.0..=1.0).contains(&keys.reset) {
+            let error = self.refuse("traffic.reset", format!("{}", keys.reset));
+            return Err(error.expected("a share from 0 to 1"));
+        }
+        if !(0.0..=ZIPF_MAX).contains(&keys.zipf) {
+            let error = self.refuse("traffic.zipf", format!("{}", keys.zipf));
+            return Err(error.expected(format!("an exponent from 0 to {ZIPF_MAX}")));
+        }
         if keys.deadline.0 == 0 {
             return Err(self.refuse("traffic.deadline", "0s").expected("a time above 0"));
         }
@@ -185,6 +195,8 @@ impl Check<'_> {
             connections: keys.connections,
             up_share: keys.direction.up,
             udp_share: keys.protocol.udp,
+            reset_share: keys.reset,
+            zipf: keys.zipf,
             deadline_ns: keys.deadline.0,
             drain_ns: keys.drain.0,
             batch: keys.batch,

@@ -3,7 +3,7 @@
 //! Openings follow an open loop of their own, except that a fill waits while as much is under way as
 //! a ring holds (see [`window`](super::window)). One that does not complete is tried again from where
 //! it got stuck, the oldest first, so many times; then the connection counts as failed and is never
-//! used for data. A FIN that is lost is not repeated: what it costs the system under test is an
+//! used for data. A FIN or RST that is lost is not repeated: what it costs the system under test is an
 //! entry until its timeout.
 
 use super::{Generator, SHORT};
@@ -16,6 +16,7 @@ use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::frame::{Frame, SHORTEST};
 use dataplane::port::Port;
+use rand_core::RngCore;
 
 /// Most records looked at for a retry in one step.
 const SCAN: u64 = 64;
@@ -247,10 +248,13 @@ impl<P: Port> Generator<P> {
                 trial.closed += u64::from(before == State::Established);
                 continue;
             }
+            let resets =
+                self.plan.reset_below > 0 && u64::from(self.rng.next_u32()) < self.plan.reset_below;
             let sequence = flow.next_sequence(Direction::Up);
             let frame = &mut frames[count];
             frame.set_len(SHORTEST);
-            self.sender.put_control(frame.head_mut(), place.id, flow, Segment::Fin, sequence);
+            let last = if resets { Segment::Reset } else { Segment::Fin };
+            self.sender.put_control(frame.head_mut(), place.id, flow, last, sequence);
             trial.ledger.planned += 1;
             trial.ledger.control += 1;
             count += 1;

@@ -1,12 +1,13 @@
 //! Data packets: due, drawn, written, sent.
 //!
-//! Each packet belongs to a connection drawn uniformly from those held, or, in a phase with a sample,
-//! to the member whose turn it is. The draw is made a batch
+//! Each packet belongs to a connection drawn from those held, uniformly or by their popularity, or, in
+//! a phase with a sample, to the member whose turn it is. The draw is made a batch
 //! ahead of the sending, so that the connection's record is in the cache by then.
 
 use super::classes::{Classes, ones};
 use super::{Generator, Sender, ends};
 use crate::config::{BATCH_MAX, Rate};
+use crate::popularity::Popularity;
 use crate::population::{Lot, Place};
 use crate::segment::Segment;
 use crate::stamp::{Direction, TcpStamp, UdpStamp, ticks, window};
@@ -108,6 +109,28 @@ impl Pick {
         let random = rng.next_u64();
         self.down = random & 0xffff_ffff >= up_below;
         self.place = lot.pick((random >> 32) as u32);
+    }
+
+    /// The same, by popularity. Where nobody holds the place drawn it draws again; when a bounded number
+    /// of draws is in vain, every connection is as good.
+    #[inline]
+    fn draw_ranked(
+        &mut self,
+        rng: &mut Xoshiro256PlusPlus,
+        up_below: u64,
+        lot: &Lot,
+        places: &Popularity,
+        closing: u32,
+    ) {
+        let random = rng.next_u64();
+        self.down = random & 0xffff_ffff >= up_below;
+        let spare = (random >> 32) as u32;
+        let mut tries =
+            (0..=REDRAWS).map(|_| places.draw(rng.next_u64(), closing, lot.count(), spare));
+        self.place = match tries.find_map(|index| index) {
+            Some(index) => lot.at(index),
+            None => lot.pick(spare),
+        };
     }
 }
 
@@ -260,6 +283,7 @@ impl<P: Port> Generator<P> {
             if self.population.held() == 0 {
                 return None;
             }
+            // By popularity it would be the same one too often.
             let pick = &mut self.picks.ahead[self.picks.used];
             pick.draw(&mut self.rng, self.plan.up_below, &self.population.lot());
         }
@@ -275,7 +299,7 @@ impl<P: Port> Generator<P> {
         if self.is_sampled() {
             return self.pick_probes();
         }
-        let Generator { population, picks, plan, .. } = self;
+        let Generator { population, popularity, picks, plan, .. } = self;
         let held = population.held() > 0;
         let count = if held { plan.batch } else { 0 };
         let fresh = picks.renew(count, population.closing());
@@ -283,9 +307,20 @@ impl<P: Port> Generator<P> {
             return;
         }
         let (lot, up_below, mut rng) = (population.lot(), plan.up_below, self.rng.clone());
-        for pick in fresh {
-            pick.draw(&mut rng, up_below, &lot);
-            cpu::prefetch_write(population.flow(pick.place.slot));
+        match popularity {
+            None => {
+                for pick in fresh {
+                    pick.draw(&mut rng, up_below, &lot);
+                    cpu::prefetch_write(population.flow(pick.place.slot));
+                }
+            }
+            Some(places) => {
+                let closing = places.residue(population.closing());
+                for pick in fresh {
+                    pick.draw_ranked(&mut rng, up_below, &lot, places, closing);
+                    cpu::prefetch_write(population.flow(pick.place.slot));
+                }
+            }
         }
         self.rng = rng;
     }

@@ -175,6 +175,11 @@ impl<P: Port> Generator<P> {
         if !translated {
             ledger.mistranslated += 1;
             flow.note_remapped(self.sender.trial);
+            let expected = match probe.direction {
+                Direction::Up => flow.outer(),
+                Direction::Down => flow.inner().reversed(),
+            };
+            self.evidence.keep(now, self.phase, probe.id, expected, frame);
         }
         let (low, bits) = probe.sequence;
         let sequence = restore(flow.last_sequence(probe.direction), low, bits);
@@ -219,7 +224,7 @@ impl<P: Port> Generator<P> {
                 self.established += 1;
                 trial.opened += 1;
             }
-            (State::FinAnswered, State::Closed) => trial.closed += 1,
+            (State::FinAnswered | State::Closing, State::Closed) => trial.closed += 1,
             _ => {}
         }
         flow.set_state(state);
@@ -260,7 +265,7 @@ fn is_as_recorded(probe: &Probe, flow: &mut Flow) -> bool {
 
 /// The state after an arrival, and what is sent back.
 fn next(state: State, kind: Kind, direction: Direction) -> (State, Option<Answer>) {
-    use Segment::{Ack, Fin, FinAck, LastAck, Syn, SynAck};
+    use Segment::{Ack, Fin, FinAck, LastAck, Reset, Syn, SynAck};
     let tcp = |segment| Some(Answer::Tcp(segment));
     match (kind, direction, state) {
         (Kind::Udp, Direction::Up, State::Opening | State::Answered) => {
@@ -270,6 +275,7 @@ fn next(state: State, kind: Kind, direction: Direction) -> (State, Option<Answer
         (Kind::Tcp(Syn), _, State::Opening | State::Answered) => (State::Answered, tcp(SynAck)),
         (Kind::Tcp(SynAck), _, State::Answered | State::Confirmed) => (State::Confirmed, tcp(Ack)),
         (Kind::Tcp(Ack), _, State::Confirmed) => (State::Established, None),
+        (Kind::Tcp(Reset), _, State::Closing) => (State::Closed, None),
         (Kind::Tcp(Fin), _, State::Closing) => (State::FinAnswered, tcp(FinAck)),
         (Kind::Tcp(FinAck), _, State::FinAnswered) => (State::Closed, tcp(LastAck)),
         _ => (state, None),
@@ -318,6 +324,8 @@ mod tests {
                 Some(Answer::Tcp(Segment::LastAck)),
             ),
             (State::Closed, tcp(Segment::LastAck), State::Closed, None),
+            (State::Closing, tcp(Segment::Reset), State::Closed, None),
+            (State::Established, tcp(Segment::Reset), State::Established, None),
             (State::Failed, tcp(Segment::SynAck), State::Failed, None),
         ];
         for (state, (kind, direction), then, answer) in table {

@@ -5,6 +5,7 @@ use dataplane::frame::Arena;
 use dataplane::port::fault::{Fault, FaultCounts, FaultPlan, OneLane, Rate as Every};
 use dataplane::port::link::{Network, loopback};
 use kronogen::config::{Config, Rate};
+use kronogen::evidence::{BYTES_MAX, FRAMES_MAX};
 use kronogen::ledger::Ledger;
 
 /// Packets of a phase of 40 ms at 1 Mpps.
@@ -70,6 +71,39 @@ fn every_fault_is_booked_once() {
             (ledger.misrouted, ledger.stray, ledger.other_trial, ledger.stale),
             (0, 0, 0, 0)
         );
+    }
+}
+
+#[test]
+fn mistranslated_frames_are_kept_with_what_was_expected() {
+    let config = base(1000);
+    let mistranslate = every(frames_of_fill(&config) + 100, 0);
+    let plan = FaultPlan { seed: 5, mistranslate, ..FaultPlan::default() };
+    let mut arena = Arena::new(4096).expect("memory");
+    let mut rig = Rig::new(&config, vec![Fault::new(OneLane(loopback(&mut arena, 2048)), &plan)]);
+    rig.run_phase(0);
+    let count = allocation_counter::measure(|| rig.run_phase(1));
+    assert_eq!(count.count_total, 0, "{count:?}");
+    let records = rig.cores[0].records();
+    assert!(records[0].evidence.is_empty());
+    assert!(records[1].ledger.mistranslated > 190);
+    assert_eq!(records[1].evidence.len(), FRAMES_MAX);
+    for exhibit in &records[1].evidence {
+        let bytes = &exhibit.bytes;
+        let headers = etherparse::LaxSlicedPacket::from_ethernet(bytes).expect("a packet");
+        let Some(etherparse::LaxNetSlice::Ipv4(ip)) = &headers.net else { panic!("no IPv4") };
+        let (source, destination) = match &headers.transport {
+            Some(etherparse::TransportSlice::Udp(it)) => (it.source_port(), it.destination_port()),
+            Some(etherparse::TransportSlice::Tcp(it)) => (it.source_port(), it.destination_port()),
+            other => panic!("{other:?}"),
+        };
+        // The fault changes the source port of a frame, and nothing else.
+        let expected = exhibit.source.expect("something has arrived before");
+        assert_eq!(*expected.ip(), ip.header().source_addr());
+        assert_ne!(expected.port(), source);
+        assert_eq!(*exhibit.destination.ip(), ip.header().destination_addr());
+        assert_eq!(exhibit.destination.port(), destination);
+        assert!((60..=1514).contains(&exhibit.length) && exhibit.bytes.len() <= BYTES_MAX);
     }
 }
 

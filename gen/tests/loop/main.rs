@@ -8,4 +8,5 @@ mod phases;
 mod quiet;
 mod rig;
 mod short;
+mod uneven;
 mod verdict;

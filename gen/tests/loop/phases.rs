@@ -5,7 +5,7 @@ use dataplane::clock::Tsc;
 use dataplane::frame::Arena;
 use dataplane::port::link::loopback;
 use dataplane::run::Stop;
-use kronogen::config::{Phase, Rate, Until};
+use kronogen::config::{Config, Phase, Rate, Until};
 use kronogen::control::Field;
 use kronogen::run::{Notice, twin};
 
@@ -44,6 +44,24 @@ fn a_plain_wire_loses_nothing() {
     assert!(max.ledger.planned > 10_000, "{max:?}");
     assert_eq!(emptied.closed, 1000);
     assert_eq!((rig.field(Field::Held), rig.field(Field::Established)), (0, 0));
+}
+
+#[test]
+fn connections_end_by_fin_or_by_reset() {
+    let counted = |reset_share: f64| {
+        let empty = Phase { close_per_s: 1e6, ..phase("empty", Rate::None, Until::Held(0)) };
+        let config = config(1000, vec![fill(1000), empty]);
+        let config = Config { udp_share: 0.0, reset_share, ..config };
+        let mut arena = Arena::new(2048).expect("memory");
+        let mut rig = Rig::new(&config, vec![loopback(&mut arena, 1024)]);
+        (0..2).for_each(|phase| rig.run_phase(phase));
+        let record = &rig.cores[0].records()[1];
+        assert_eq!((record.closed, record.ledger.lost(), record.ledger.foreign), (1000, 0, 0));
+        record.ledger.sent
+    };
+    // FIN, its answer, and the acknowledgement of that; of a reset there is nothing to say.
+    assert_eq!((counted(0.0), counted(1.0)), (3000, 1000));
+    assert!(counted(0.5).abs_diff(2000) < 200);
 }
 
 #[test]

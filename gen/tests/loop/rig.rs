@@ -17,7 +17,8 @@ pub(crate) const STEP: Nanos = Nanos(10_000);
 
 pub(crate) fn phase(name: &str, rate: Rate, until: Until) -> Phase {
     let (name, attack) = (name.to_owned(), Attack::default());
-    Phase { name, open_per_s: 0.0, close_per_s: 0.0, rate, attack, until, sample: None }
+    let (shape, sample) = (None, None);
+    Phase { name, open_per_s: 0.0, close_per_s: 0.0, rate, shape, attack, until, sample }
 }
 
 pub(crate) fn fill(count: u32) -> Phase {
@@ -58,6 +59,8 @@ pub(crate) fn config(connections: u32, phases: Vec<Phase>) -> Config {
         sizes: vec![64, 594, 1518],
         up_share: 0.5,
         udp_share: 0.5,
+        reset_share: 0.0,
+        zipf: 0.0,
         deadline_ns: 100_000,
         drain_ns: 1_000_000,
         batch: 32,

@@ -14,7 +14,7 @@ use crate::exit::Refusal;
 use crate::scenario::Loaded;
 use crate::testbed::References;
 use format::plan::{Polling, SutKind};
-use format::scenario::keys::{Keys, PhaseKeys};
+use format::scenario::keys::{Keys, PhaseKeys, RateKeys};
 use format::suite::{Overflow, Policy, Searched, Stateful, Teardown, Trial};
 use format::unit::{PacketRate, PerSecond};
 use kronogen::search::bisect::{self, Bracket};
@@ -104,7 +104,7 @@ impl<'a> Device<'a> {
 
     fn validate(&self) -> PhaseKeys {
         let rate = if self.sleeps { PacketRate::Pps(VALIDATED_PPS) } else { PacketRate::Max };
-        PhaseKeys { rate: Some(rate), validate: true, ..blank(VALIDATE) }
+        PhaseKeys { rate: Some(RateKeys::Level(rate)), validate: true, ..blank(VALIDATE) }
     }
 
     /// Whether all connections of a trial were opened in their first attempt and are there.

@@ -8,7 +8,7 @@ use crate::scenario::Loaded;
 use crate::testbed::References;
 use format::Plan;
 use format::plan::{Polling, Search, SutKind};
-use format::scenario::keys::{Keys, PhaseKeys};
+use format::scenario::keys::{Keys, PhaseKeys, RateKeys};
 use format::suite::Trial;
 use format::summary::{Bound, Found};
 use format::unit::{Duration, PacketRate, PerSecond};
@@ -127,7 +127,7 @@ impl<'a> Traffic<'a> {
     pub(super) fn at(&self, rate: PacketRate, seconds: f64) -> Result<Loaded, Refusal> {
         let mut keys = self.keys.clone();
         let duration = Some(lasting(seconds));
-        let steady = PhaseKeys { rate: Some(rate), duration, ..blank(STEADY) };
+        let steady = PhaseKeys { rate: Some(RateKeys::Level(rate)), duration, ..blank(STEADY) };
         let fill = fill(self.base);
         keys.phases = vec![PhaseKeys { open: self.open.unwrap_or(fill.open), ..fill }, steady];
         self.base.resolve(&keys, None)

@@ -34,6 +34,7 @@ pub(super) fn plan(plan: &Plan) -> Option<Plan> {
         close_per_s: 0.0,
         sample: None,
         rate,
+        shape: None,
         search: None,
         attack: Attack::default(),
         injection: None,
