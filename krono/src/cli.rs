@@ -1,8 +1,9 @@
 //! The command line. What stands here is a contract; `docs/commands.md` describes it for people.
 
+use crate::replay::rewrite::Map;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use format::plan::Testbed;
-use format::unit::Duration;
+use format::unit::{Duration, PacketRate};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -357,6 +358,16 @@ pub struct Replay {
     /// Addresses to translate to. Default: a range of 198.18.0.0/15 that is large enough
     #[arg(long, value_name = "NET")]
     pub external: Option<Ipv4Net>,
+    /// Replace addresses of the first prefix by those of the second, as long as it; may be given several
+    /// times, and the first that holds an address counts
+    #[arg(long = "map", value_name = "FROM=TO")]
+    pub maps: Vec<Map>,
+    /// Send each packet so often, each time for other subscribers of 100.64.0.0/10
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub copies: u32,
+    /// Send evenly at this rate, copies included, such as 10kpps. Default: when they were captured
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<PacketRate>,
     /// Write what the SUT sends to this pcap file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -1,14 +1,15 @@
-//! `krono replay`: a capture through the SUT, in the capture's own time.
+//! `krono replay`: a capture through the SUT, in the capture's own time or at a given rate.
 //!
 //! One core of Krononat receives the frames of a pcap or pcapng file at the instants they were
-//! captured, so that timers run as they would have; what it sends can be written to another
-//! capture. It sees what the capture shows: taken on the inside of another NAT, replies are
+//! captured, so that timers run as they would have, or evenly at a rate; with other addresses and
+//! several times, if asked. What it sends can be written to another capture. It sees what the capture shows: taken on the inside of another NAT, replies are
 //! addressed to subscribers directly and are refused as foreign, since only the SUT's own external
 //! addresses lead back in.
 //!
 //! It measures nothing: see `krono run` for rates.
 
 mod address;
+pub(crate) mod rewrite;
 
 use crate::cli::{self, Format};
 use crate::exit::{Answer, Refusal};
@@ -22,9 +23,11 @@ use dataplane::port::Port;
 use dataplane::port::pcap::{CaptureError, Pcap, PcapCounts};
 use dataplane::wire::{self, Fragment, Parsed, Transport};
 use dataplane::worker::{CoreId, ServerId};
+use format::unit::PacketRate;
 use krononat::config::{Config, CoreConfig, Filtering, Kind, Timers};
 use krononat::pipeline::{Held, Pipeline};
 use krononat::verdict::{Drop, Verdict};
+use rewrite::Rewrite;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -47,7 +50,7 @@ const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// [`Refusal::Usage`] for a file that is no capture, an output that exists, or addresses that do
 /// not fit; a failure to write otherwise.
 pub fn replay(args: &cli::Replay) -> anyhow::Result<Answer> {
-    let config = config(args)?;
+    let (config, rewrite) = config(args)?;
     let core = &config.cores[0];
     let mut port = Pcap::open(&args.capture).map_err(refuse)?;
     if let Some(out) = &args.out {
@@ -58,7 +61,8 @@ pub fn replay(args: &cli::Replay) -> anyhow::Result<Answer> {
         port.record(out).map_err(refuse)?;
     }
     let pipeline = krononat::worker::pipeline(&config, core)?.promiscuous();
-    let mut replay = Replay::new(pipeline, args.verbose && args.format == Format::Text);
+    let verbose = args.verbose && args.format == Format::Text;
+    let mut replay = Replay::new(pipeline, Pace::new(args.rate)?, rewrite, verbose);
     replay.run(&mut port);
     let counts = port.finish().map_err(refuse)?;
     let report = replay.report(core, counts);
@@ -76,11 +80,13 @@ fn refuse(error: CaptureError) -> anyhow::Error {
 }
 
 /// One core with the addresses that were named, or that the capture suggests.
-fn config(args: &cli::Replay) -> Result<Config, Refusal> {
-    let subscribers = match &args.subscribers[..] {
-        [] => address::private_sources(&args.capture)?,
+fn config(args: &cli::Replay) -> Result<(Config, Rewrite), Refusal> {
+    let mut subscribers = match &args.subscribers[..] {
+        [] => address::private_sources(&args.capture, &args.maps)?,
         named => named.to_vec(),
     };
+    let rewrite = Rewrite::new(&args.maps, &subscribers, args.copies)?;
+    subscribers.extend(rewrite.copied());
     let (external, port_block) = address::external(&subscribers, args.external)?;
     let config = Config {
         server: ServerId(0),
@@ -115,26 +121,54 @@ fn config(args: &cli::Replay) -> Result<Config, Refusal> {
         }],
     };
     config.check().map_err(|error| Refusal::Usage(error.to_string()))?;
-    Ok(config)
+    Ok((config, rewrite))
 }
+
+/// When packets are sent.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// As they were captured.
+    Captured,
+    /// So many a second, evenly, copies included.
+    Pps(f64),
+}
+
+impl Pace {
+    fn new(rate: Option<PacketRate>) -> Result<Pace, Refusal> {
+        match rate {
+            None => Ok(Pace::Captured),
+            Some(PacketRate::Pps(pps)) if pps > 0.0 => Ok(Pace::Pps(pps)),
+            Some(other) => Err(Refusal::Usage(format!(
+                "--rate: `{other}`; expected packets per second above 0, such as \"10kpps\""
+            ))),
+        }
+    }
+}
+
+/// Frames of a capture.
+type PcapFrame = <Pcap as Port>::Frame;
 
 /// A core and what it made of the packets so far.
 struct Replay {
     pipeline: Pipeline,
+    pace: Pace,
+    rewrite: Rewrite,
     verbose: bool,
     /// When the first packet was captured.
     first: Option<Nanos>,
     now: Nanos,
     swept: Nanos,
     received: u64,
-    held: Held<<Pcap as Port>::Frame>,
+    held: Held<PcapFrame>,
     lines: String,
 }
 
 impl Replay {
-    fn new(pipeline: Pipeline, verbose: bool) -> Replay {
+    fn new(pipeline: Pipeline, pace: Pace, rewrite: Rewrite, verbose: bool) -> Replay {
         Replay {
             pipeline,
+            pace,
+            rewrite,
             verbose,
             first: None,
             now: Nanos(0),
@@ -148,11 +182,21 @@ impl Replay {
     fn run(&mut self, port: &mut Pcap) {
         while let Some(captured) = port.next_timestamp() {
             let first = *self.first.get_or_insert(captured);
-            // Captures of several interfaces go back a little now and then; timers do not.
-            self.now = self.now.max(captured.since(first));
             port.advance(captured);
-            self.sweep();
-            self.burst(port);
+            let mut burst = Burst::new();
+            port.rx(&mut burst);
+            match self.pace {
+                Pace::Captured => {
+                    // Captures of several interfaces go back a little now and then; timers do not.
+                    self.now = self.now.max(captured.since(first));
+                    self.copies(port, burst, None);
+                }
+                Pace::Pps(pps) => {
+                    for frame in burst {
+                        self.copies(port, Burst::from_iter([frame]), Some((first, pps)));
+                    }
+                }
+            }
         }
         // A second later nothing waits any more.
         let last = self.now;
@@ -177,9 +221,33 @@ impl Replay {
         self.swept = self.now;
     }
 
-    fn burst(&mut self, port: &mut Pcap) {
-        let (mut burst, mut send, mut free) = (Burst::new(), Burst::new(), Burst::new());
-        port.rx(&mut burst);
+    /// Sends a burst as often as asked, each time with the addresses of its copy; evenly from an instant
+    /// on where there is a rate.
+    fn copies(&mut self, port: &mut Pcap, mut burst: Burst<PcapFrame>, rate: Option<(Nanos, f64)>) {
+        for copy in 0..self.rewrite.copies() {
+            if let Some((first, pps)) = rate {
+                self.now = Nanos((self.received as f64 / pps * 1e9) as u64);
+                port.advance(first + self.now);
+            }
+            self.sweep();
+            if self.rewrite.is_nothing() {
+                return self.burst(port, burst);
+            }
+            let mut copied = Burst::new();
+            port.alloc(&mut copied, burst.len());
+            assert_eq!(copied.len(), burst.len(), "the pool is larger than what can be held back");
+            for (from, to) in burst.iter().zip(&mut copied) {
+                to.set_len(from.len());
+                to.bytes_mut().copy_from_slice(from.bytes());
+                self.rewrite.apply(to.bytes_mut(), copy);
+            }
+            self.burst(port, copied);
+        }
+        port.free(&mut burst);
+    }
+
+    fn burst(&mut self, port: &mut Pcap, mut burst: Burst<PcapFrame>) {
+        let (mut send, mut free) = (Burst::new(), Burst::new());
         let before: Vec<String> = match self.verbose {
             true => burst.iter().map(|frame| describe(frame.bytes())).collect(),
             false => Vec::new(),
@@ -238,6 +306,7 @@ impl Replay {
             subscribers: core.subscribers.iter().map(ToString::to_string).collect(),
             external: core.external.map_or_else(String::new, |net| net.to_string()),
             seconds: self.now.as_secs_f64(),
+            copies: self.rewrite.copies(),
             packets: self.received,
             forwarded: done.forwarded,
             answered: done.answered,
@@ -258,6 +327,8 @@ struct Report {
     external: String,
     /// From the first packet to the last.
     seconds: f64,
+    /// How often each packet of the capture was sent.
+    copies: u32,
     packets: u64,
     forwarded: u64,
     answered: u64,
@@ -279,7 +350,11 @@ impl Report {
         line("subscribers", self.subscribers.join(", "));
         line("external", self.external.clone());
         let seconds = figure::significant(self.seconds, 4);
-        line("packets", format!("{} in {seconds} s", figure::count(self.packets)));
+        let copies = match self.copies {
+            1 => String::new(),
+            copies => format!(", each {copies} times"),
+        };
+        line("packets", format!("{} in {seconds} s{copies}", figure::count(self.packets)));
         line("forwarded", figure::count(self.forwarded));
         line("answered", figure::count(self.answered));
         line("dropped", figure::count(self.dropped.values().sum()));

@@ -95,6 +95,34 @@ fn packets_are_translated_both_ways_and_judged() {
 }
 
 #[test]
+fn flows_are_multiplied_and_sent_at_a_rate_from_other_addresses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let packets: Vec<(u64, Vec<u8>)> =
+        (0..20u16).map(|i| (u64::from(i) * 100, udp(HOST, 5000 + i % 2, SERVER, 53))).collect();
+    capture(&path("lan.pcap"), &packets);
+    let arguments = ["lan.pcap", "--map", "10.1.2.0/24=172.16.9.0/24", "--copies", "50"];
+    let sent = ["--rate", "1kpps", "--out", "a.pcap", "--format", "json"];
+    let report = report(&replay(folder.path(), &[&arguments[..], &sent].concat()));
+    assert_eq!(report["subscribers"], serde_json::json!(["172.16.9.3/32", "100.64.0.0/26"]));
+    assert_eq!((&report["copies"], &report["packets"]), (&50.into(), &1000.into()));
+    assert_eq!((&report["forwarded"], &report["connections_opened"]), (&1000.into(), &100.into()));
+    // The capture is 1,900 s long; at a thousand a second, a second.
+    assert_eq!(report["seconds"], 0.999);
+    let mut reader =
+        PcapReader::new(File::open(path("a.pcap")).expect("there")).expect("a capture");
+    let (mut count, mut outer) = (0u32, std::collections::HashSet::new());
+    while let Some(packet) = reader.next_packet() {
+        let packet = packet.expect("whole");
+        assert_eq!(packet.timestamp, Duration::from_millis(count.into()));
+        outer.insert(ends(&packet.data).0);
+        count += 1;
+    }
+    // Checksums are right, and each flow has a port of its own.
+    assert_eq!((count, outer.len()), (1000, 100));
+}
+
+#[test]
 fn each_packet_has_a_line_with_what_became_of_it() {
     let folder = tempfile::tempdir().expect("a folder");
     capture(&folder.path().join("lan.pcap"), &[(5, udp(HOST, 5000, SERVER, 53)), (6, vec![0; 10])]);
@@ -123,6 +151,10 @@ fn what_is_no_capture_or_would_be_written_over_is_refused() {
         (&["lan.pcap", "--out", "no.pcap"], "exists"),
         (&["lan.pcap", "--external", "10.0.0.0/8"], "overlaps"),
         (&["lan.pcap", "--subscriber", "10.0.0.0/40"], "--subscriber"),
+        (&["lan.pcap", "--map", "10.0.0.0/8=10.0.0.0/9"], "expected FROM=TO"),
+        (&["lan.pcap", "--copies", "0"], "--copies"),
+        (&["lan.pcap", "--rate", "max"], "expected packets per second above 0"),
+        (&["lan.pcap", "--subscriber", "10.0.0.0/8", "--copies", "2"], "do not fit"),
     ] {
         let output = replay(folder.path(), arguments);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

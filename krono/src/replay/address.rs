@@ -1,6 +1,7 @@
 //! Whose addresses are whose in a capture that does not say.
 
 use super::refuse;
+use super::rewrite::{Map, mapped};
 use crate::exit::Refusal;
 use dataplane::burst::Burst;
 use dataplane::frame::Frame;
@@ -21,8 +22,8 @@ const PREFIX_MIN: u8 = 16;
 const EXTERNAL_MAX: u64 = 1 << 12;
 
 /// Prefixes that hold every private address (RFC 1918) which sends something in the capture: as few
-/// as a core takes, as long as possible.
-pub(super) fn private_sources(capture: &Path) -> Result<Vec<Ipv4Net>, Refusal> {
+/// as a core takes, as long as possible; of the addresses that `maps` make of them.
+pub(super) fn private_sources(capture: &Path, maps: &[Map]) -> Result<Vec<Ipv4Net>, Refusal> {
     let usage = |error| Refusal::Usage(format!("{:#}", refuse(error)));
     let mut port = Pcap::open(capture).map_err(usage)?;
     let mut sources = BTreeSet::new();
@@ -36,7 +37,7 @@ pub(super) fn private_sources(capture: &Path) -> Result<Vec<Ipv4Net>, Refusal> {
             if let Ok(Parsed::Ipv4(datagram)) = wire::parse(frame.bytes())
                 && datagram.source.is_private()
             {
-                sources.insert(datagram.source);
+                sources.insert(mapped(maps, datagram.source));
             }
         }
         port.free(&mut burst);
