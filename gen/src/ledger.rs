@@ -52,7 +52,8 @@ pub struct Ledger {
     pub foreign: u64,
     /// Of `planned`: packets of handshakes, openings and closings.
     pub control: u64,
-    /// Sent later than 100 µs after their planned instant.
+    /// Sent later than 100 µs after their planned instant, but for those that waited for room while
+    /// the generator was there to send them: what it is itself to blame for.
     pub sent_late: u64,
     /// Bytes sent, Ethernet frames with frame check sequence.
     pub sent_bytes: u64,

@@ -34,7 +34,7 @@ use crate::trial::{Record, Trial};
 use crate::tuple::{ConnectionId, Tuples};
 use attack::Attacks;
 use churn::Retry;
-use data::Picks;
+use data::{LATE, Picks};
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::Nanos;
 use dataplane::frame::{FCS, HEAD, SHORTEST};
@@ -98,6 +98,10 @@ pub struct Generator<P: Port> {
     established: u32,
     failed: u32,
     last_step: Nanos,
+    /// First step after the last pause, which is longer than a packet may be late.
+    back: Nanos,
+    /// When data was due last and the port had no room.
+    no_room: Nanos,
     drained_at: Nanos,
     quantiles_at: Nanos,
     ended: usize,
@@ -238,6 +242,8 @@ impl<P: Port> Generator<P> {
             established: 0,
             failed: 0,
             last_step: Nanos(0),
+            back: Nanos(0),
+            no_room: Nanos(0),
             drained_at: Nanos(0),
             quantiles_at: Nanos(0),
             ended: 0,
@@ -328,8 +334,12 @@ impl<P: Port> Generator<P> {
             }
             Stage::Ready => {}
             Stage::Running => {
-                trial.longest_gap = trial.longest_gap.max(now.since(self.last_step));
+                let gap = now.since(self.last_step);
+                trial.longest_gap = trial.longest_gap.max(gap);
                 self.last_step = now;
+                if gap > LATE {
+                    self.back = now;
+                }
                 if let Until::For(span) = self.plan.phases[self.phase].until
                     && now.since(trial.start).0 >= span
                 {

@@ -24,8 +24,8 @@ use std::ops::Range;
 /// Draws in place of a connection that is not established, before the packet is given up.
 const REDRAWS: usize = 4;
 
-/// Beyond this a packet counts as sent late.
-const LATE: Nanos = Nanos(100_000);
+/// Beyond this a packet counts as sent late, and a step as missed.
+pub(super) const LATE: Nanos = Nanos(100_000);
 
 /// A connection and a direction for a packet to come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -178,6 +178,9 @@ impl<P: Port> Generator<P> {
             left -= count;
             sent += self.send_burst(&planned, count, rate, now);
         }
+        if left == 0 && room < batch {
+            self.no_room = now;
+        }
         self.draw_ahead();
         sent
     }
@@ -227,8 +230,14 @@ impl<P: Port> Generator<P> {
         trial.ledger.planned += asked;
         trial.ledger.unsent += asked - written as u64;
         // Instants come in order, so the first one of a burst is the latest to leave.
-        if now.since(planned[0]) > LATE {
-            let late = planned.iter().take(written).filter(|&&instant| now.since(instant) > LATE);
+        // What fell due while the generator was there, and found no room, is late from the last time
+        // that there was none; what fell due before it was back from a pause, from its instant.
+        let late = |instant: Nanos| {
+            let present = instant >= self.back;
+            now.since(if present { instant.max(self.no_room) } else { instant }) > LATE
+        };
+        if late(planned[0]) {
+            let late = planned.iter().take(written).filter(|&&instant| late(instant));
             trial.ledger.sent_late += late.count() as u64;
         }
         if rate == Rate::Max && short {
