@@ -40,6 +40,12 @@ pub struct Host {
     pub numa_nodes: Option<u32>,
     /// Sizes of the pages available, in bytes, smallest first.
     pub page_sizes_bytes: Option<Vec<u64>>,
+    /// CPUs kept free of other work by `isolcpus`, as the kernel lists them; empty if none.
+    pub isolated_cpus: Option<String>,
+    /// Clock source of the kernel.
+    pub clock_source: Option<String>,
+    /// Network cards, `device (driver)` each.
+    pub nics: Option<Vec<String>>,
     /// Hypervisor or container under which the host runs; `none` on bare metal.
     pub virtualised: Option<String>,
     /// DPDK release linked; `null` in a build without DPDK.

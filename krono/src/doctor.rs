@@ -1,12 +1,14 @@
 //! What on this host spoils a measurement, and the remedy for each.
 //!
-//! Looks and advises; it changes no setting, needs no privilege and takes half a second, in which
-//! it watches how much CPU time the hypervisor takes. A fact that the host hides is said to be hidden:
+//! Looks and advises; it changes no setting, needs no privilege and takes a second, in which a thread on
+//! each CPU looks how much of it is taken away. A fact that the host hides is said to be hidden:
 //! it may be fine or not. Only what makes every run impossible is a failure.
 
 mod cpu;
+mod devices;
 mod memory;
 mod testbed;
+mod watch;
 
 use crate::exit::{Answer, Exit};
 use crate::machine::Machine;
@@ -47,27 +49,48 @@ pub struct Finding {
     pub what: String,
     /// What to do about it; `null` where nothing needs doing.
     pub remedy: Option<String>,
+    /// File of a run and key in it that hold the fact; `null` where none does.
+    pub recorded: Option<&'static str>,
 }
 
 impl Finding {
     fn ok(name: &'static str, what: impl Into<String>) -> Finding {
-        Finding { name, mark: Mark::Ok, what: what.into(), remedy: None }
+        Finding { name, mark: Mark::Ok, what: what.into(), remedy: None, recorded: None }
     }
 
     fn warn(name: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { name, mark: Mark::Warn, what: what.into(), remedy: Some(remedy.into()) }
+        Finding {
+            name,
+            mark: Mark::Warn,
+            what: what.into(),
+            remedy: Some(remedy.into()),
+            recorded: None,
+        }
+    }
+
+    /// Names where a run records it.
+    fn kept(self, place: &'static str) -> Finding {
+        Finding { recorded: Some(place), ..self }
     }
 
     fn fail(name: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { name, mark: Mark::Fail, what: what.into(), remedy: Some(remedy.into()) }
+        Finding {
+            name,
+            mark: Mark::Fail,
+            what: what.into(),
+            remedy: Some(remedy.into()),
+            recorded: None,
+        }
     }
 }
 
-/// Everything there is to say about `machine`. Watches it for half a second.
+/// Everything there is to say about `machine`. Keeps its CPUs busy for a second.
 pub fn examine(machine: &Machine) -> Vec<Finding> {
-    let mut findings = cpu::findings(machine);
+    let mut findings = watch::findings(machine);
+    findings.extend(cpu::findings(machine));
     findings.extend(memory::findings(machine));
     findings.extend(testbed::findings(machine));
+    findings.extend(devices::findings(machine));
     findings
 }
 
@@ -75,7 +98,7 @@ pub fn examine(machine: &Machine) -> Vec<Finding> {
 pub fn text(findings: &[Finding], colour: bool) -> Answer {
     let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for Finding { name, mark, what, remedy } in findings {
+    for Finding { name, mark, what, remedy, recorded: _ } in findings {
         let (word, paint) = mark.word();
         let word = paint.paint(&format!("{word:<4}"), colour);
         let _ = writeln!(text, "{word}  {name:<width$}  {what}");

@@ -38,6 +38,11 @@ pub fn fingerprint(machine: &Machine, tsc_hz: Option<u64>) -> Host {
         mitigations: machine.mitigations(),
         numa_nodes: machine.numa_nodes(),
         page_sizes_bytes: Some(std::iter::once(PAGE_BYTES).chain(huge).collect()),
+        isolated_cpus: machine.isolated(),
+        clock_source: machine.clock_source(),
+        nics: Some(
+            machine.nics().iter().map(|(card, driver)| format!("{card} ({driver})")).collect(),
+        ),
         virtualised: machine.virtualised(),
         dpdk: dpdk_version(),
         rustc: option_env!("KRONO_RUSTC").map(str::to_owned),

@@ -211,6 +211,53 @@ impl Machine {
         self.text("sys/devices/system/clocksource/clocksource0/current_clocksource")
     }
 
+    /// Network cards, `(device, driver)` each: interfaces of the kernel that have a device, and PCI
+    /// cards in the hands of a program.
+    pub fn nics(&self) -> Vec<(String, String)> {
+        const NETWORK_CLASS: &str = "0x02";
+        let driver = |device: &str| {
+            let link = fs::read_link(self.root.join(device).join("driver")).ok()?;
+            Some(link.file_name()?.to_str()?.to_owned())
+        };
+        let names = self.names("sys/class/net").into_iter();
+        let kernel = names.filter_map(|name| {
+            let driver = driver(&format!("sys/class/net/{name}/device"))?;
+            Some((name, driver))
+        });
+        const PCI: &str = "sys/bus/pci/devices";
+        let handed_out = self.names(PCI).into_iter().filter_map(|address| {
+            let device = format!("{PCI}/{address}");
+            let class = self.text(&format!("{device}/class"))?;
+            let taken = class.starts_with(NETWORK_CLASS) && !self.has(&format!("{device}/net"));
+            // The interface of a paravirtual card hangs one device deeper.
+            let driver = driver(&device).filter(|name| taken && name != "virtio-pci")?;
+            Some((address, driver))
+        });
+        kernel.chain(handed_out).collect()
+    }
+
+    /// Interrupts of devices since boot, for each CPU: the numbered lines of `/proc/interrupts`, so
+    /// neither timers nor calls between CPUs.
+    pub fn device_interrupts(&self) -> Option<Vec<u64>> {
+        let text = self.text("proc/interrupts")?;
+        let mut lines = text.lines();
+        let cpus: Vec<usize> = lines
+            .next()?
+            .split_whitespace()
+            .filter_map(|name| name.strip_prefix("CPU")?.parse().ok())
+            .collect();
+        let mut counts = vec![0; cpus.iter().max()? + 1];
+        for line in lines {
+            let Some((source, rest)) = line.split_once(':') else { continue };
+            if source.trim().parse::<u32>().is_ok() {
+                for (&cpu, count) in cpus.iter().zip(rest.split_whitespace()) {
+                    counts[cpu] += count.parse::<u64>().unwrap_or(0);
+                }
+            }
+        }
+        Some(counts)
+    }
+
     /// Kernel release.
     pub fn kernel(&self) -> Option<String> {
         self.text("proc/sys/kernel/osrelease")
@@ -368,6 +415,33 @@ pub(crate) mod tests {
         assert_eq!(mitigations, ["retbleed: Mitigation: untrained"]);
         assert_eq!(machine.numa_nodes(), Some(2));
         assert_eq!(machine.virtualised().as_deref(), Some("docker on unknown hypervisor"));
+    }
+
+    #[test]
+    fn cards_are_named_with_their_drivers() {
+        let (root, machine) = machine(&[
+            ("sys/class/net/eth0/device/x", ""),
+            ("sys/class/net/lo/x", ""),
+            ("sys/bus/pci/devices/0000:3b:00.0/class", "0x020000\n"),
+            ("sys/bus/pci/devices/0000:3c:00.0/class", "0x010802\n"),
+        ]);
+        let link = |device: &str, driver: &str| {
+            let device = root.path().join(device).join("driver");
+            std::os::unix::fs::symlink(format!("../drivers/{driver}"), device).expect("linked");
+        };
+        link("sys/class/net/eth0/device", "ice");
+        link("sys/bus/pci/devices/0000:3b:00.0", "vfio-pci");
+        link("sys/bus/pci/devices/0000:3c:00.0", "nvme");
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(machine.nics(), [pair("eth0", "ice"), pair("0000:3b:00.0", "vfio-pci")]);
+    }
+
+    #[test]
+    fn only_devices_count_as_interrupts() {
+        let table = "           CPU0       CPU2\n  9:          1          0   IO-APIC   9-edge acpi\n\
+                     24:         40          7   PCI-MSI  eth0\nLOC:     999999     999999   timer\n";
+        let (_root, machine) = machine(&[("proc/interrupts", table)]);
+        assert_eq!(machine.device_interrupts(), Some(vec![41, 0, 7]));
     }
 
     #[test]

@@ -2,32 +2,22 @@
 
 use super::Finding;
 use crate::machine::{Machine, cpus_allowed};
-use std::time::Duration;
 
-/// Time for which stolen CPU time is watched: 50 ticks per CPU, so that 1 % shows on two of them.
-const WATCH: Duration = Duration::from_millis(500);
-/// Share of stolen CPU time from which rates and tails suffer visibly.
-const STEAL_SHARE_MAX: f64 = 0.005;
 /// Load of other work from which cores of a run share their CPUs with it.
 const LOAD_MAX: f64 = 0.5;
 
 /// What there is to say about the processors.
 pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
-    let before = machine.cpu_time();
-    std::thread::sleep(WATCH);
-    let after = machine.cpu_time();
-    let steal = before.zip(after).and_then(|(before, after)| after.steal_share_since(before));
     vec![
-        cpus(cpus_allowed().len(), machine.cpu_quota()),
-        governor(machine.governor().as_deref()),
-        smt(machine.smt()),
-        isolated(machine.isolated().as_deref()),
-        stolen(steal),
+        cpus(cpus_allowed().len(), machine.cpu_quota()).kept("host.json: cores"),
+        governor(machine.governor().as_deref()).kept("host.json: governor"),
+        smt(machine.smt()).kept("host.json: smt"),
+        isolated(machine.isolated().as_deref()).kept("host.json: isolated_cpus"),
         load(machine.load()),
-        virtualised(machine.virtualised().as_deref()),
+        virtualised(machine.virtualised().as_deref()).kept("host.json: virtualised"),
         counter(machine.cpu_flag("constant_tsc"), machine.cpu_flag("nonstop_tsc")),
-        clock_source(machine.clock_source().as_deref()),
-        mitigations(machine.mitigations().as_deref()),
+        clock_source(machine.clock_source().as_deref()).kept("host.json: clock_source"),
+        mitigations(machine.mitigations().as_deref()).kept("host.json: mitigations"),
     ]
 }
 
@@ -100,22 +90,6 @@ fn isolated(cpus: Option<&str>) -> Finding {
             "none: the kernel may put other work on the cores of a run, seen as pauses",
             "boot with isolcpus=, nohz_full= and rcu_nocbs= for the CPUs of the run",
         ),
-    }
-}
-
-fn stolen(share: Option<f64>) -> Finding {
-    let name = "steal";
-    let watch_ms = WATCH.as_millis();
-    match share {
-        Some(share) if share > STEAL_SHARE_MAX => Finding::warn(
-            name,
-            format!("the hypervisor took {:.1} % of the CPU time in {watch_ms} ms", share * 100.0),
-            "use a machine of its own, or repeat when its neighbours are quiet",
-        ),
-        Some(share) => {
-            Finding::ok(name, format!("{:.1} % of the CPU time in {watch_ms} ms", share * 100.0))
-        }
-        None => Finding::warn(name, "not visible", "measure on a host that shows /proc/stat"),
     }
 }
 
@@ -210,8 +184,6 @@ mod tests {
             (smt(Some(true)), Mark::Warn),
             (isolated(Some("2-3")), Mark::Ok),
             (isolated(Some("")), Mark::Warn),
-            (stolen(Some(0.05)), Mark::Warn),
-            (stolen(Some(0.0)), Mark::Ok),
             (load(Some(3.0)), Mark::Warn),
             (virtualised(Some("kvm")), Mark::Warn),
             (counter(Some(true), Some(false)), Mark::Warn),

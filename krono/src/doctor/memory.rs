@@ -16,9 +16,9 @@ const LOCKABLE_MIN_BYTES: u64 = 64 * MIB;
 pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
     let lockable = getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft);
     vec![
-        available(machine.memory_available_bytes()),
-        thp(machine.thp().as_deref()),
-        huge_pages(&machine.huge_pages()),
+        available(machine.memory_available_bytes()).kept("host.json: memory_bytes"),
+        thp(machine.thp().as_deref()).kept("host.json: thp"),
+        huge_pages(&machine.huge_pages()).kept("host.json: page_sizes_bytes"),
         memlock(lockable),
     ]
 }

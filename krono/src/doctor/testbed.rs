@@ -8,7 +8,7 @@ use crate::machine::Machine;
 pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
     let text = |path| machine.text(path);
     vec![
-        dpdk(dpdk_version().as_deref()),
+        dpdk(dpdk_version().as_deref()).kept("host.json: dpdk"),
         namespaces(
             text("proc/sys/user/max_user_namespaces").as_deref(),
             text("proc/sys/kernel/unprivileged_userns_clone").as_deref(),
