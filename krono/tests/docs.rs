@@ -1,5 +1,5 @@
-//! The commands in the documentation are commands of this version, and those that read finished
-//! runs are run.
+//! The pages hang together, the commands in them are commands of this version, and those that read
+//! finished runs are run.
 
 use clap::Parser;
 use krono::cli::Cli;
@@ -8,10 +8,38 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use yaml_rust2::{Yaml, YamlLoader};
 
-const PAGES: [&str; 3] = ["docs/commands.md", "docs/compare.md", "docs/ci.md"];
+/// Pages whose commands that read finished runs are run.
+const RUN: [&str; 3] = ["docs/commands.md", "docs/compare.md", "docs/ci.md"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All pages there are, README and those of `docs/`.
+fn pages() -> Vec<String> {
+    let folder = fs::read_dir(root().join("docs")).expect("docs/");
+    let names = folder.map(|entry| entry.expect("an entry").file_name().into_string());
+    let mut pages: Vec<String> = names
+        .map(|name| format!("docs/{}", name.expect("UTF-8")))
+        .filter(|name| name.ends_with(".md"))
+        .chain(["README.md".to_owned()])
+        .collect();
+    pages.sort();
+    pages
+}
+
+/// Targets of the links in a page, other than those that lead out of the repository.
+fn links(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).expect(page);
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
+}
+
+/// The name by which a heading is linked to: lower case, words joined by hyphens, no other signs.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = kept.chars().filter(|sign| sign.is_alphanumeric() || " -_".contains(*sign));
+    kept.map(|sign| if sign == ' ' { '-' } else { sign }).collect()
 }
 
 /// The fenced blocks of a page that are of a language.
@@ -47,14 +75,43 @@ fn assert_parses(words: &[String], page: &str) {
 
 #[test]
 fn every_command_of_the_pages_is_one() {
-    for page in PAGES {
-        let lines: Vec<String> = blocks(page, "sh")
-            .iter()
-            .flat_map(|it| it.lines().map(str::to_owned).collect::<Vec<_>>())
-            .collect();
-        assert!(!lines.is_empty(), "{page}");
-        for call in lines.iter().flat_map(|line| calls(line)) {
-            assert_parses(&call, page);
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("a Makefile");
+    let mut count = 0;
+    for page in pages() {
+        let blocks = blocks(&page, "sh");
+        let joined: Vec<String> = blocks.iter().map(|it| it.replace("\\\n", " ")).collect();
+        for line in joined.iter().flat_map(|block| block.lines()) {
+            if let Some(target) = line.strip_prefix("make ") {
+                let target = target.split_whitespace().next().unwrap_or_default();
+                assert!(makefile.contains(&format!("\n{target}:")), "{page}: make {target}");
+            }
+            for call in calls(line) {
+                assert_parses(&call, &page);
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 30, "{count} commands");
+}
+
+#[test]
+fn every_page_is_in_the_summary_and_every_link_leads_somewhere() {
+    let listed = links("docs/SUMMARY.md");
+    for page in pages() {
+        let name = page.trim_start_matches("docs/");
+        let known =
+            ["README.md", "SUMMARY.md"].contains(&name) || listed.iter().any(|it| it == name);
+        assert!(known, "{page} is not in docs/SUMMARY.md");
+        for link in links(&page) {
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let here = root().join(&page);
+            let path = if file.is_empty() { here } else { here.with_file_name("").join(file) };
+            assert!(path.exists(), "{page}: {link}");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&path).expect("a page");
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(headings.map(anchor).any(|it| it == heading), "{page}: {link}");
+            }
         }
     }
 }
@@ -82,7 +139,7 @@ fn what_reads_finished_runs_does_as_the_pages_say() {
     let binary = Path::new(env!("CARGO_BIN_EXE_krono")).parent().expect("a folder");
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
     let mut run = 0;
-    for page in PAGES {
+    for page in RUN {
         // Each page has a history of its own.
         let _ = fs::remove_file(folder.path().join("lab.ndjson"));
         for line in blocks(page, "sh").iter().flat_map(|block| block.lines()) {
