@@ -13,6 +13,7 @@ pub use export::{Export, export};
 pub use history::{Add, History, HistoryCommand, Trend, history, trend};
 
 use crate::export::ExportError;
+use crate::foreign::ForeignError;
 use crate::history::HistoryError;
 use crate::load::Defect;
 use thiserror::Error;
@@ -46,6 +47,9 @@ pub enum Unusable {
     /// A run that is not whole.
     #[error(transparent)]
     Run(#[from] Defect),
+    /// A file that is no result of another tool.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     /// Arguments that make no sense together.
     #[error("{0}")]
     Usage(String),

@@ -10,6 +10,7 @@
 //! measures both sides interleaved. Callers: `krono compare` and `krono-analysis compare`.
 
 pub mod figures;
+pub mod foreign;
 pub mod matrix;
 pub mod price;
 mod raw;

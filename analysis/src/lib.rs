@@ -20,6 +20,7 @@ pub mod comparable;
 pub mod compare;
 pub mod export;
 pub mod figure;
+pub mod foreign;
 pub mod gate;
 pub mod grid;
 pub mod history;

@@ -49,6 +49,74 @@ fn a_run_beside_itself_differs_in_nothing() {
 }
 
 #[test]
+fn results_of_other_tools_stand_beside_a_run_and_are_not_judged() {
+    let store = Store::new();
+    store.copy("a");
+    let write = |name: &str, text: &str| {
+        std::fs::write(store.path().join(name), text).expect("written");
+    };
+    write(
+        "trex.json",
+        r#"{"global": {"tx_pps": 6000000.0, "rx_pps": 5.4e6, "tx_cps": 1200.5, "active_flows": 64512},
+            "total": {"opackets": 60000000, "ipackets": 54000000},
+            "latency": {"7": {"latency": {"average": 21.5, "total_max": 90, "histogram": {}}},
+                        "8": {"latency": {"average": 11, "total_max": 140}}, "global": {}}}"#,
+    );
+    write(
+        "mrr.info.json",
+        r#"{"version": "1.2.0", "passed": true, "message": "", "test_name_long": "x-64b-1t1c-nat44",
+            "result": {"type": "mrr", "receive_rate": {"rate":
+              {"avg": 9.5e6, "stdev": 1e4, "unit": "pps", "values": [9.4e6, 9.6e6]}}}}"#,
+    );
+    write(
+        "ndr.info.json",
+        r#"{"version": "0.2.0", "status": "PASS", "test_id": "nat.ndrpdr", "results": {"ndrpdr": {
+            "ndr": {"lower": {"rate": {"value": 8e6, "unit": "pps"}, "bandwidth": {"value": 5, "unit": "Gbps"}},
+                    "upper": {"rate": {"value": 8.1e6, "unit": "pps"}}},
+            "pdr": {"lower": {"rate": {"value": 250000, "unit": "cps"}},
+                    "upper": {"rate": {"value": 260000, "unit": "cps"}}},
+            "latency_forward": {"pdr_50": {"avg": 12, "max": 50, "min": 5}}}}}"#,
+    );
+    let outcome = compared(&store, "a trex.json mrr.info.json ndr.info.json --format json");
+    assert_eq!(outcome.code, 0);
+    let found: serde_json::Value = serde_json::from_str(&outcome.text).expect("JSON");
+    let row = |figure: &str, unit: &str| {
+        let rows = found["rows"].as_array().expect("rows");
+        let row = rows.iter().find(|row| row["figure"] == figure && row["unit"] == unit);
+        row.unwrap_or_else(|| panic!("no {figure} in {unit}: {found:#}"))["values"].clone()
+    };
+    let forwarded = row("forwarded", "Mpps");
+    assert!(forwarded[0].as_f64().is_some_and(|mpps| mpps > 0.0), "{forwarded}");
+    assert_eq!((&forwarded[1], &forwarded[2]), (&5.4.into(), &9.5.into()));
+    assert_eq!(row("lost", "share")[1], 0.1);
+    assert_eq!(row("latency, mean", "us")[1], 21.5);
+    assert_eq!(row("latency, longest", "us")[1], 140.0);
+    assert_eq!(row("opened", "connections/s")[1], 1200.5);
+    assert_eq!(row("NDR, lower bound", "Mpps")[3], 8.0);
+    assert_eq!(row("PDR, upper bound", "connections/s")[3], 260_000.0);
+    assert_eq!(row("latency at half of PDR, mean, forward", "us")[3], 12.0);
+    assert_eq!(found["sides"][2]["name"], "x-64b-1t1c-nat44");
+    let text = compared(&store, "a trex.json").text;
+    assert!(text.contains("B  TRex: trex") && text.contains("are not judged"), "{text}");
+}
+
+#[test]
+fn what_is_no_result_of_another_tool_is_refused() {
+    let store = Store::new();
+    store.copy("a");
+    for (text, part) in [
+        ("no json", "expected the JSON of TRex"),
+        ("{}", "no figure that is known"),
+        (r#"{"passed": false, "message": "DUT is gone", "result": {}}"#, "failed: DUT is gone"),
+        (r#"{"result": {"receive_rate": {"rate": {"avg": 1, "unit": "fps"}}}}"#, "a rate in `fps`"),
+    ] {
+        std::fs::write(store.path().join("x.json"), text).expect("written");
+        let error = call(&store, "a x.json").expect_err(text).to_string();
+        assert!(error.contains("x.json") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn a_change_has_its_interval_and_verdict() {
     let store = Store::new();
     store.copy("a");

@@ -2,7 +2,9 @@
 
 use super::{DONE, Form, INCOMPARABLE, Outcome, Unusable};
 use crate::comparable::{FACTS, Policy};
+use crate::compare::foreign::{SIDES_MAX, Side, beside};
 use crate::compare::{self, Options, Price};
+use crate::foreign;
 use crate::load::{Run, load_whole};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +12,8 @@ use std::path::PathBuf;
 /// `krono compare`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Compare {
-    /// Run directories: A and B, or with --matrix A and any number of others
+    /// Run directories: A and B, or with --matrix A and any number of others. Or results of other tools
+    /// beside them: JSON files of TRex's get_stats(), or CSIT's info.json of a test case
     #[arg(required = true, num_args = 2.., value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     /// One line for each run, all against the first
@@ -40,8 +43,11 @@ pub struct Compare {
 /// Compares runs.
 ///
 /// # Errors
-/// A run that is not whole, or a price of no run.
+/// A run that is not whole, a file of no tool that is known, or a price of no run.
 pub fn compare(args: &Compare) -> Result<Outcome, Unusable> {
+    if args.runs.iter().any(|path| path.is_file()) {
+        return with_others(args);
+    }
     let runs = args.runs.iter().map(|dir| load_whole(dir)).collect::<Result<Vec<Run>, _>>()?;
     let options = options(args, runs.len())?;
     let form = args.format;
@@ -72,6 +78,27 @@ pub fn compare(args: &Compare) -> Result<Outcome, Unusable> {
     };
     let code = if comparable { DONE } else { INCOMPARABLE };
     Ok(Outcome { text, code, notes: Vec::new() })
+}
+
+/// Runs and results of other tools, none of them judged.
+fn with_others(args: &Compare) -> Result<Outcome, Unusable> {
+    if args.runs.len() > SIDES_MAX {
+        let text =
+            format!("{} results: at most {SIDES_MAX} fit beside each other", args.runs.len());
+        return Err(Unusable::Usage(text));
+    }
+    let side = |path: &PathBuf| match path.is_file() {
+        true => Ok(Side::Foreign(foreign::load(path)?)),
+        false => Ok(Side::Run(Box::new(load_whole(path)?))),
+    };
+    let sides = args.runs.iter().map(side).collect::<Result<Vec<Side>, Unusable>>()?;
+    let found = beside(&sides);
+    let text = match args.format {
+        Form::Text => found.text(),
+        Form::Markdown => found.markdown(),
+        Form::Json => serde_json::to_string_pretty(&found)? + "\n",
+    };
+    Ok(Outcome { text, code: DONE, notes: Vec::new() })
 }
 
 fn options(args: &Compare, runs: usize) -> Result<Options, Unusable> {
