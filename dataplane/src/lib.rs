@@ -20,6 +20,7 @@ pub mod memory;
 pub mod port;
 pub mod router;
 pub mod run;
+pub mod steering;
 pub mod switch;
 pub mod thread;
 pub mod wire;

@@ -4,8 +4,12 @@
 
 use dataplane::burst::{BURST, Burst};
 use dataplane::frame::{CAPACITY, Frame, HEAD};
+use dataplane::identity::Mac;
 use dataplane::port::Port;
 use dataplane::port::dpdk::{Dpdk, DpdkError, Eal, EalConfig, PortKind, available};
+use dataplane::steering::classifier::Classifier;
+use dataplane::steering::flow::FlowRules;
+use dataplane::steering::{Claim, Mechanism, Pools, choose};
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 use std::time::{Duration, Instant};
@@ -38,6 +42,7 @@ fn the_environment_keeps_its_promises() {
     refusals(&eal);
     pool(&eal);
     frames_outlive_their_port(&eal);
+    a_device_without_rules_is_steered_by_software(&eal);
 }
 
 fn refusals(eal: &Eal) {
@@ -105,4 +110,22 @@ fn frames_outlive_their_port(eal: &Eal) {
     next.free(&mut burst);
     next.free(&mut others);
     assert_eq!(next.frames_in_use(), 0);
+}
+
+/// A memif knows neither rules nor pools: both are tried by creating, and both are refused with a word.
+fn a_device_without_rules_is_steered_by_software(eal: &Eal) {
+    let port = server(eal, 3);
+    let claims =
+        [0, 1].map(|core| Claim { core, mac: Mac::of(1, 0, core), vlan: None, prefix: None });
+    let (mut rules, mut pools) = (FlowRules::new(port.steerable()), Pools::new(port.steerable()));
+    let mut classifier = Classifier::default();
+    let ways: &mut [&mut dyn Mechanism] = &mut [&mut rules, &mut pools, &mut classifier];
+    let (taken, refused) = choose(ways, &claims).expect("software takes all");
+    assert_eq!(taken, 2, "{refused:?}");
+    let names: Vec<&str> = refused.iter().map(|refused| refused.name).collect();
+    assert_eq!(names, ["rte_flow", "vmdq"]);
+    assert!(refused.iter().all(|refused| !refused.reason.is_empty()), "{refused:?}");
+    let mut head = [0; HEAD];
+    head[..6].copy_from_slice(&claims[1].mac.0);
+    assert_eq!(classifier.core_of(&head), Some(1));
 }

@@ -72,6 +72,26 @@ pub struct DeviceStats {
     pub no_buffer: u64,
 }
 
+/// A rule that sends frames to a queue. Addresses are in network order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRule {
+    /// Ethernet destination.
+    pub mac: [u8; 6],
+    /// VLAN; 0 is none.
+    pub vlan: u16,
+    /// IPv4 destination.
+    pub address: u32,
+    /// Bits of it that count.
+    pub mask: u32,
+    /// Lower ones are looked at first.
+    pub priority: u32,
+    /// Where matching frames go.
+    pub queue: u16,
+    /// 0: address and mask do not count.
+    pub ipv4: u16,
+}
+
 unsafe extern "C" {
     /// DPDK's name and version, a static string.
     pub fn krono_version() -> *const c_char;
@@ -123,6 +143,21 @@ unsafe extern "C" {
     pub fn krono_port_link(port: u16) -> c_int;
     /// Reads the device's counters.
     pub fn krono_port_stats(port: u16, out: *mut DeviceStats) -> c_int;
+
+    /// Creates a rule; `reason` gets the device's words where it refuses, at most `size` bytes with the
+    /// final zero.
+    pub fn krono_flow_create(
+        port: u16,
+        rule: *const FlowRule,
+        reason: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    /// Removes all rules of a port.
+    pub fn krono_flow_flush(port: u16) -> c_int;
+    /// Gives the Ethernet address of 6 bytes at `mac` to a pool of VMDq.
+    pub fn krono_pool_address_add(port: u16, mac: *const u8, pool: u16) -> c_int;
+    /// Takes an Ethernet address back.
+    pub fn krono_pool_address_remove(port: u16, mac: *const u8) -> c_int;
 
     /// Writes up to `count` received frames to `frames`; returns how many.
     pub fn krono_rx_burst(port: u16, frames: *mut *mut Mbuf, count: u16) -> u16;

@@ -22,6 +22,8 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_ether.h>
+#include <rte_flow.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
@@ -190,6 +192,83 @@ int krono_port_setup(uint16_t port, struct rte_mempool *pool, uint16_t descripto
 	if (ret == 0)
 		ret = rte_eth_tx_queue_setup(port, 0, send, socket, NULL);
 	return ret;
+}
+
+/* The same fields as in raw.rs. Addresses are in network order. */
+struct krono_flow_rule {
+	uint8_t mac[6];
+	uint16_t vlan; /* 0 is none */
+	uint32_t address, mask;
+	uint32_t priority;
+	uint16_t queue;
+	uint16_t ipv4; /* 0: address and mask do not count */
+};
+
+/* Not validated before: only a rule that has been created is there. */
+int krono_flow_create(uint16_t port, const struct krono_flow_rule *rule, char *reason, size_t size)
+{
+	struct rte_flow_attr attr = { .ingress = 1, .priority = rule->priority };
+	struct rte_flow_item_eth eth = { 0 }, eth_mask = { 0 };
+	struct rte_flow_item_vlan vlan = { 0 }, vlan_mask = { 0 };
+	struct rte_flow_item_ipv4 ipv4 = { 0 }, ipv4_mask = { 0 };
+	struct rte_flow_action_queue queue = { .index = rule->queue };
+	struct rte_flow_action actions[] = {
+		{ .type = RTE_FLOW_ACTION_TYPE_QUEUE, .conf = &queue },
+		{ .type = RTE_FLOW_ACTION_TYPE_END },
+	};
+	struct rte_flow_item pattern[4];
+	struct rte_flow_error error = { 0 };
+	int items = 0;
+
+	memset(pattern, 0, sizeof(pattern));
+	memcpy(eth.hdr.dst_addr.addr_bytes, rule->mac, sizeof(rule->mac));
+	memset(eth_mask.hdr.dst_addr.addr_bytes, 0xff, sizeof(rule->mac));
+	pattern[items].type = RTE_FLOW_ITEM_TYPE_ETH;
+	pattern[items].spec = &eth;
+	pattern[items++].mask = &eth_mask;
+	if (rule->vlan != 0) {
+		vlan.hdr.vlan_tci = rte_cpu_to_be_16(rule->vlan);
+		vlan_mask.hdr.vlan_tci = rte_cpu_to_be_16(0x0fff);
+		pattern[items].type = RTE_FLOW_ITEM_TYPE_VLAN;
+		pattern[items].spec = &vlan;
+		pattern[items++].mask = &vlan_mask;
+	}
+	if (rule->ipv4 != 0) {
+		ipv4.hdr.dst_addr = rule->address;
+		ipv4_mask.hdr.dst_addr = rule->mask;
+		pattern[items].type = RTE_FLOW_ITEM_TYPE_IPV4;
+		pattern[items].spec = &ipv4;
+		pattern[items++].mask = &ipv4_mask;
+	}
+	pattern[items].type = RTE_FLOW_ITEM_TYPE_END;
+	if (rte_flow_create(port, &attr, pattern, actions, &error) != NULL)
+		return 0;
+	snprintf(reason, size, "%s", error.message != NULL ? error.message : "no reason given");
+	return negative_errno();
+}
+
+int krono_flow_flush(uint16_t port)
+{
+	struct rte_flow_error error = { 0 };
+
+	return rte_flow_flush(port, &error);
+}
+
+/* Gives an address to a pool of VMDq. */
+int krono_pool_address_add(uint16_t port, const uint8_t *mac, uint16_t pool)
+{
+	struct rte_ether_addr address;
+
+	memcpy(address.addr_bytes, mac, sizeof(address.addr_bytes));
+	return rte_eth_dev_mac_addr_add(port, &address, pool);
+}
+
+int krono_pool_address_remove(uint16_t port, const uint8_t *mac)
+{
+	struct rte_ether_addr address;
+
+	memcpy(address.addr_bytes, mac, sizeof(address.addr_bytes));
+	return rte_eth_dev_mac_addr_remove(port, &address);
 }
 
 /* Frames for any address are wanted; a device that cannot filter need not be told. */

@@ -24,15 +24,19 @@ mod eal;
 mod lane;
 #[cfg(dpdk_found)]
 mod mbuf;
+#[cfg(dpdk_found)]
+mod steer;
 
 #[cfg(not(dpdk_found))]
-pub use absent::{Dpdk, Eal, EalThread, Mbuf, available};
+pub use absent::{Dpdk, Eal, EalThread, Mbuf, Steerable, available};
 #[cfg(dpdk_found)]
 pub use bursts::Dpdk;
 #[cfg(dpdk_found)]
 pub use eal::{Eal, EalThread, available};
 #[cfg(dpdk_found)]
 pub use mbuf::Mbuf;
+#[cfg(dpdk_found)]
+pub use steer::Steerable;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

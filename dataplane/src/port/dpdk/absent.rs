@@ -4,7 +4,10 @@
 use super::{DpdkError, EalConfig, PortKind};
 use crate::burst::Burst;
 use crate::frame::{Frame, HEAD};
+use crate::identity::Mac;
 use crate::port::{Lanes, Port, PortStats};
+use crate::steering::PoolDevice;
+use crate::steering::flow::{FlowDevice, FlowRule};
 use std::time::Duration;
 
 /// Always [`DpdkError::Absent`] in this build.
@@ -50,7 +53,36 @@ impl Eal {
     }
 }
 
+/// A device to be steered, which this build cannot have.
+#[derive(Debug)]
+pub struct Steerable<'a>(&'a Dpdk);
+
+impl FlowDevice for Steerable<'_> {
+    fn create_flow(&mut self, _rule: &FlowRule) -> Result<(), String> {
+        match *self.0 {}
+    }
+
+    fn flush_flows(&mut self) {
+        match *self.0 {}
+    }
+}
+
+impl PoolDevice for Steerable<'_> {
+    fn add_address(&mut self, _mac: Mac, _pool: u16) -> Result<(), String> {
+        match *self.0 {}
+    }
+
+    fn remove_address(&mut self, _mac: Mac) {
+        match *self.0 {}
+    }
+}
+
 impl Dpdk {
+    /// Not reached.
+    pub fn steerable(&self) -> Steerable<'_> {
+        Steerable(self)
+    }
+
     /// Not reached.
     pub fn link_up(&self, _lane: usize) -> bool {
         match *self {}

@@ -4,6 +4,7 @@ use super::DpdkError;
 use super::eal::{Pool, register_thread};
 use super::lane::Lane;
 use super::mbuf::Mbuf;
+use super::steer::Steerable;
 use crate::burst::Burst;
 use crate::frame::{CAPACITY, Frame};
 use crate::port::{Lanes, Port, PortStats};
@@ -39,6 +40,11 @@ impl Dpdk {
     /// kernel.
     pub fn link_up(&self, lane: usize) -> bool {
         self.lanes[lane].link_up()
+    }
+
+    /// The device of the first lane, to tell it whose frames go where.
+    pub fn steerable(&self) -> Steerable<'_> {
+        Steerable::new(self.lanes[0].port())
     }
 
     /// Waits until every lane's link is up; memif clients that were turned away dial again.
