@@ -1,6 +1,7 @@
 //! Generator cores in virtual time, on links that are perfect or broken in known ways.
 
 mod attack;
+mod controls;
 mod faults;
 mod fill;
 mod fingerprint;
