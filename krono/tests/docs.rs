@@ -130,6 +130,12 @@ fn folder() -> tempfile::TempDir {
             fs::write(to.join(file.file_name()), text).expect("written");
         }
     }
+    // Results of other tools.
+    let trex = r#"{"total": {"opackets": 1000, "ipackets": 990, "tx_pps": 1e6, "rx_pps": 9.9e5}}"#;
+    let csit = r#"{"result": {"ndr": {"lower": {"rate": {"value": 9e6, "unit": "pps"}}}}}"#;
+    for (name, text) in [("trex-stats.json", trex), ("nat44-ndrpdr.info.json", csit)] {
+        fs::write(folder.path().join(name), text).expect("written");
+    }
     folder
 }
 

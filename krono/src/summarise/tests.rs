@@ -55,6 +55,7 @@ fn record(planned: u64, sent: u64, arrived: u64) -> Record {
         outages: Vec::new(),
         timeline: None,
         resolution_ns: None,
+        evidence: Vec::new(),
     }
 }
 
