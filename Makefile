@@ -7,7 +7,7 @@ FUZZ_TARGETS := frame icmp fragments ipv6 scenario config
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check process bench gate seeds netns fuzz $(FUZZ_TARGETS:%=fuzz-%)
+.PHONY: help setup run test check process bench gate reference seeds netns fuzz $(FUZZ_TARGETS:%=fuzz-%)
 
 help: ## Show this text
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,11 @@ process: setup ## IMIX with Krononat as a process of its own, over memif
 bench: setup ## Figures beside what is asked of them, in four minutes; FULL=1 with 60 M connections
 	$(CARGO) build --release --quiet --bins --examples
 	@$(CARGO) run --release --quiet -p krono --example bench -- $(if $(FULL),--full)
+
+reference: setup ## IMIX once more, its run kept in results/reference as an example and a baseline of this host
+	$(CARGO) build --release --quiet --bins
+	@$(CARGO) run --release --quiet --bin krono -- run scenarios/imix.toml \
+	  --out results/reference/$$(date +%F-%H%M)-imix-$$(hostname)
 
 gate: setup ## Judge this tree against BASE=<rev>: instructions, then time by turns, in about five minutes
 	@test -n "$(BASE)" || { echo "make gate BASE=<git revision>" >&2; exit 2; }

@@ -5,7 +5,7 @@ use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 17] = [
+const SHIPPED: [(&str, &str); 18] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
     ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
@@ -22,6 +22,7 @@ const SHIPPED: [(&str, &str); 17] = [
     ("scenarios/partition.toml", include_str!("../../scenarios/partition.toml")),
     ("scenarios/gate.toml", include_str!("../../scenarios/gate.toml")),
     ("scenarios/scale-64.toml", include_str!("../../scenarios/scale-64.toml")),
+    ("scenarios/scale-cores.toml", include_str!("../../scenarios/scale-cores.toml")),
     ("scenarios/uneven.toml", include_str!("../../scenarios/uneven.toml")),
 ];
 
