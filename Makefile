@@ -7,7 +7,8 @@ FUZZ_TARGETS := frame icmp fragments ipv6 scenario config
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check process bench gate reference seeds netns fuzz $(FUZZ_TARGETS:%=fuzz-%)
+.PHONY: help setup run test check process bench paper gate reference seeds netns fuzz \
+  $(FUZZ_TARGETS:%=fuzz-%)
 
 help: ## Show this text
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +45,11 @@ reference: setup ## IMIX once more, its run kept in results/reference as an exam
 	$(CARGO) build --release --quiet --bins
 	@$(CARGO) run --release --quiet --bin krono -- run scenarios/imix.toml \
 	  --out results/reference/$$(date +%F-%H%M)-imix-$$(hostname)
+
+paper: setup ## Every claim of the paper beside what is found here, one report; QUICK=1 in a few minutes
+	$(CARGO) build --release --quiet --bins -p krono
+	$(CARGO) build --release --quiet -p krononat --example table
+	@$(CARGO) run --release --quiet --bin krono -- paper $(if $(QUICK),--quick) $(if $(PRICE),--price '$(PRICE)')
 
 gate: setup ## Judge this tree against BASE=<rev>: instructions, then time by turns, in about five minutes
 	@test -n "$(BASE)" || { echo "make gate BASE=<git revision>" >&2; exit 2; }

@@ -7,12 +7,16 @@
 //! system's font. SVG and its escaping come from plotters; what is added here is title and style.
 
 pub mod axis;
+pub mod balance;
 pub mod cores;
+pub mod detection;
 pub mod drops;
+pub mod held;
 pub mod latency;
 pub mod outage;
 pub mod rate;
 pub mod recovery;
+pub mod runs;
 pub mod scale;
 
 use axis::Axis;
@@ -38,7 +42,7 @@ const INK: RGBColor = RGBColor(0x1f, 0x29, 0x33);
 const SOFT: RGBColor = RGBColor(0x52, 0x60, 0x6d);
 const GRID: RGBColor = RGBColor(0xdd, 0xe2, 0xe7);
 const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
-const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+const ORANGE: RGBColor = RGBColor(0xc7, 0x7f, 0x00);
 const RED: RGBColor = RGBColor(0xc2, 0x4a, 0x00);
 
 /// Each colour with the one that takes its place on a dark ground.
@@ -212,4 +216,38 @@ fn shortened(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Relative luminance (WCAG 2.2).
+    fn luminance(RGBColor(r, g, b): RGBColor) -> f64 {
+        let channel = |value: u8| {
+            let share = f64::from(value) / 255.0;
+            if share <= 0.040_45 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b)
+    }
+
+    fn contrast(a: RGBColor, b: RGBColor) -> f64 {
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    fn dark(color: RGBColor) -> RGBColor {
+        let (_, text) = DARK.iter().find(|(light, _)| *light == color).expect("every colour");
+        let part = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
+        RGBColor(part(1), part(3), part(5))
+    }
+
+    #[test]
+    fn text_and_strokes_stand_out_on_both_grounds() {
+        // WCAG 2.2, 1.4.3 and 1.4.11.
+        for (color, least) in [(INK, 4.5), (SOFT, 4.5), (RED, 4.5), (BLUE, 3.0), (ORANGE, 3.0)] {
+            let (light, dim) = (contrast(color, GROUND), contrast(dark(color), dark(GROUND)));
+            assert!(light >= least && dim >= least, "{color:?}: {light:.2} and {dim:.2}");
+        }
+    }
 }

@@ -8,7 +8,10 @@
 mod answer;
 mod figures;
 mod origin;
+pub mod paper;
+mod parts;
 mod recovery;
+mod set;
 mod table;
 mod tables;
 mod text;
@@ -20,13 +23,13 @@ pub use text::text;
 
 use crate::load::{LoadError, Run, load};
 use crate::plot::{self, Plot};
-use crate::{comparable, compare, figure, latency, scaling, warn};
+use crate::{figure, warn};
 use askama::Template;
 use format::summary::{Bound, Warning};
 use format::{Plan, Summary};
 use std::fs;
 use std::path::{Path, PathBuf};
-use table::{Cell, Row, Table};
+use table::{Part, Table};
 use thiserror::Error;
 
 /// Name of the page in a run directory.
@@ -60,15 +63,9 @@ pub enum ReportError {
 struct Page {
     title: String,
     plot_style: String,
-    overview: Option<Table>,
-    scale: Option<Scale>,
+    /// What several runs say together; empty for one.
+    together: Vec<Part>,
     sections: Vec<Section>,
-}
-
-/// Scale-up over the runs of a page.
-struct Scale {
-    plot: String,
-    table: Table,
 }
 
 struct Section {
@@ -80,9 +77,10 @@ struct Section {
     mood: &'static str,
     badges: Vec<Badge>,
     figures: Table,
+    before: Vec<Table>,
     recovery: Option<recovery::Section>,
-    plots: Vec<String>,
-    tables: Vec<Table>,
+    parts: Vec<Part>,
+    after: Vec<Table>,
 }
 
 struct Badge {
@@ -112,8 +110,7 @@ pub fn render_all(runs: &[Run]) -> Result<String, ReportError> {
     let page = Page {
         title,
         plot_style: plot::style(),
-        overview: (runs.len() > 1).then(|| overview(runs)),
-        scale: scale(runs),
+        together: if runs.len() > 1 { set::parts(runs) } else { Vec::new() },
         sections: runs.iter().enumerate().map(|(i, run)| section(i, run)).collect(),
     };
     Ok(page.render()?)
@@ -159,31 +156,8 @@ fn replace(path: &Path, text: &str) -> Result<(), ReportError> {
 
 /// The plots of a run that have data.
 pub fn plots(run: &Run) -> Vec<Plot> {
-    let mut plots = recovery::plots(run);
-    plots.extend(steady_plots(run));
-    plots
-}
-
-/// Those of the run as a whole.
-fn steady_plots(run: &Run) -> Vec<Plot> {
-    let cores = scaling::balance(&run.summary.sut.cores);
-    let rate = plot::rate::series(&run.samples, &run.events);
-    let log = run.latency.as_ref();
-    let percentiles = match log.and_then(latency::all_cores) {
-        Some(histogram) => latency::curve(&histogram),
-        None => latency::curve_of_summary(&run.summary.latency_us),
-    };
-    let by_core: Vec<Vec<latency::Point>> =
-        log.map_or_else(Vec::new, |log| log.by_tag.values().map(latency::curve).collect());
-    [
-        cores.and_then(|balance| plot::cores::plot(&balance)),
-        rate.and_then(|series| plot::rate::plot(&series)),
-        plot::latency::plot(&percentiles, &by_core),
-        plot::drops::plot(&run.summary.sut.cores),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let recovery = recovery::section(run).into_iter().flat_map(|section| section.parts);
+    recovery.chain(parts::all(run)).filter_map(|part| part.plot).collect()
 }
 
 /// All warnings of a run: those recorded, then those its data call for now.
@@ -233,9 +207,10 @@ fn section(index: usize, run: &Run) -> Section {
         mood,
         badges: badges(summary, warnings.len()),
         figures: figures::figures(summary),
+        before: tables::before(run, &warnings),
         recovery: recovery::section(run),
-        plots: steady_plots(run).iter().map(Plot::inline).collect(),
-        tables: tables::all(run, &warnings),
+        parts: parts::all(run),
+        after: tables::after(run),
     }
 }
 
@@ -278,74 +253,4 @@ fn bound_by(bound: Bound) -> &'static str {
         Bound::Generator => "bound by the generator",
         Bound::Link => "bound by link or asked rate",
     }
-}
-
-/// Overview of several runs, each with why it cannot be compared with the first.
-fn overview(runs: &[Run]) -> Table {
-    let first = &runs[0].summary;
-    let rows = runs.iter().enumerate().map(|(i, run)| {
-        let summary = &run.summary;
-        let rates = &summary.throughput;
-        let least = if rates.at_least { "≥ " } else { "" };
-        let mpps = |value: Option<f64>| match value {
-            Some(value) => format!("{least}{}", figure::significant(value, 3)),
-            None => figure::MISSING.to_owned(),
-        };
-        let obstacles = comparable::obstacles(first, summary);
-        let verdict = match (i, obstacles.is_empty()) {
-            (0, _) => "the first".to_owned(),
-            (_, true) => "comparable".to_owned(),
-            (_, false) => format!("not comparable: {}", obstacles.join("; ")),
-        };
-        Row::new([
-            Cell::link(&summary.run.id, format!("#run-{}", i + 1)),
-            Cell::number(figure::count(summary.sut.cores.len() as u64)),
-            Cell::text(figure::genome(&rates.genome)),
-            Cell::number(mpps(rates.forwarded_mpps)),
-            Cell::number(mpps(rates.mpps_per_core.map(|estimate| estimate.value))),
-            Cell::number(figure::percent_of(summary.ledger.lost, answer::sent(summary))),
-            Cell::text(if summary.valid { "valid" } else { "invalid" }),
-            Cell::text(verdict),
-        ])
-    });
-    Table::new(
-        "Runs on this page",
-        "Figures of runs that are not comparable differ for reasons \
-        other than the system under test.",
-    )
-    .head([
-        "run",
-        "cores",
-        "traffic",
-        "forwarded (Mpps)",
-        "per core (Mpps)",
-        "lost",
-        "validity",
-        "beside the first run",
-    ])
-    .rows(rows)
-}
-
-/// Scale-up over the runs that may be compared with the first and have other numbers of cores.
-fn scale(runs: &[Run]) -> Option<Scale> {
-    let first = runs.first()?;
-    let beside = |run: &&Run| comparable::obstacles(&first.summary, &run.summary).is_empty();
-    let curve = compare::scale::curve(runs.iter().filter(beside))?;
-    let plot = plot::scale::plot(&curve)?.inline();
-    let note = compare::scale::sentences(&curve).join("; ") + ".";
-    let number = |value: f64| Cell::number(figure::significant(value, 4));
-    let rows = curve.steps.iter().map(|step| {
-        let law = curve.usl.map(|usl| number(usl.mpps(step.cores as f64)));
-        Row::new([
-            Cell::number(step.cores.to_string()),
-            number(step.mpps),
-            number(step.ideal_mpps),
-            Cell::number(figure::percent(step.efficiency)),
-            law.unwrap_or_else(|| Cell::text(figure::MISSING)),
-        ])
-    });
-    let table = Table::new("Scale-up", note)
-        .head(["cores", "forwarded (Mpps)", "ideal (Mpps)", "efficiency", "law (Mpps)"])
-        .rows(rows);
-    Some(Scale { plot, table })
 }

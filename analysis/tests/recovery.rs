@@ -96,13 +96,14 @@ fn samples(server: u16) -> Vec<Sample> {
             latency_p50_us: None,
             latency_p99_us: None,
             drops: None,
+            backlog: None,
         }
     };
     (-30..30).map(row).collect()
 }
 
 fn page(run: &Run) -> String {
-    render(run).expect("a page")
+    fixture::plain(&render(run).expect("a page"))
 }
 
 /// The SVG documents of the section: by the millisecond, and by connection.

@@ -161,7 +161,7 @@ fn the_page_has_sentence_numbers_and_nothing_else_to_load() {
     ] {
         assert!(page.contains(number), "no `{number}`");
     }
-    assert_eq!(page.matches("<svg").count(), 3);
+    assert_eq!(page.matches("<svg").count(), 4);
     assert_honest(&page);
     assert_balanced(&page);
     assert_eq!(page, render(&run).expect("a page"), "the same run gives the same page");
@@ -183,7 +183,7 @@ fn hostile_text_stays_text() {
     run.host = run.summary.host.clone();
     let page = render(&run).expect("a page");
     assert!(page.contains("&#60;script&#62;") || page.contains("&lt;script&gt;"));
-    assert_eq!(page.matches("<svg").count(), 4);
+    assert_eq!(page.matches("<svg").count(), 5);
     assert_honest(&page);
     assert_balanced(&page);
     for plot in plots(&run) {
@@ -199,7 +199,7 @@ fn zero_and_not_available_differ() {
     summary.warnings =
         vec![Warning::unavailable("certificate.steal_share", "/proc/stat is hidden")];
     assert!(page(summary).contains("not available: /proc/stat is hidden"));
-    let zero = page(fixture::summary());
+    let zero = fixture::plain(&page(fixture::summary()));
     assert!(zero.contains("<td class=\"number\">0 %</td>") && !zero.contains("/proc/stat"));
 }
 
@@ -237,7 +237,7 @@ fn one_point_is_drawn_and_two_pictures_of_it_are_equal() {
     let drawn = plots(&run);
     assert_eq!(
         drawn.iter().map(|plot| plot.name).collect::<Vec<_>>(),
-        ["cores", "rate", "latency"]
+        ["cores", "rate", "latency", "connections"]
     );
     assert_eq!(drawn, plots(&run));
     for plot in &drawn {
@@ -278,7 +278,7 @@ fn the_directory_gets_page_and_plots_and_nothing_else() {
         .filter(|name| name.ends_with("svg") || name.ends_with("html") || name.ends_with("tmp"))
         .collect();
     names.sort();
-    assert_eq!(names, ["cores.svg", "latency.svg", "rate.svg", "report.html"]);
+    assert_eq!(names, ["connections.svg", "cores.svg", "latency.svg", "rate.svg", "report.html"]);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn runs_that_differ_are_not_compared_silently() {
     let mut other = run();
     other.summary.throughput.genome = "min-size".to_owned();
     other.summary.host.smt = Some(true);
-    let page = render_all(&[first, same, other]).expect("a page");
+    let page = fixture::plain(&render_all(&[first, same, other]).expect("a page"));
     assert!(page.contains("<td>comparable</td>"));
     assert!(page.contains("not comparable: genome differs"));
     assert!(page.contains("SMT differs (false and true)"));

@@ -6,6 +6,7 @@
 //! * [`sample`]: rows of `samples.csv`, `events.csv`, `recovery.csv` and `connections.csv`.
 //! * [`summary`]: `summary.json`, what reports, comparisons and CI read.
 //! * [`suite`]: `suite.json`, what a suite of an RFC made of many runs.
+//! * [`paper`]: `paper.json`, claims of a publication beside what was found.
 //! * [`host`]: the fingerprint of the machine that made the numbers.
 //!
 //! This crate measures nothing, opens no port and knows nothing of the machine it runs on:
@@ -19,6 +20,7 @@ pub mod genome;
 pub mod host;
 mod judge;
 mod ledger;
+pub mod paper;
 pub mod plan;
 pub mod sample;
 pub mod scenario;
@@ -31,6 +33,7 @@ pub mod unit;
 pub use error::{Diagnostic, Place};
 pub use host::Host;
 pub use judge::METRICS;
+pub use paper::Paper;
 pub use plan::Plan;
 pub use sample::{Event, Sample};
 pub use scenario::{RunOptions, Scenario};

@@ -305,6 +305,9 @@ pub struct SutPlan {
     /// Connections each SUT core opens per second; `None` is without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setups_per_s_max: Option<u32>,
+    /// Time that a packet costs a SUT core in virtual time, in picoseconds; `None` is no time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packet_cost_ps: Option<u64>,
     /// Whether the master of a shard sends its connections to a slave on another server.
     #[serde(default)]
     pub replicate: bool,

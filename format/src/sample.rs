@@ -64,6 +64,9 @@ pub struct Sample {
     pub latency_p99_us: Option<f64>,
     /// Packets the core itself dropped during the interval, all reasons.
     pub drops: Option<u64>,
+    /// Changes of connections that are not known to be in a copy yet (SUT that replicates).
+    #[serde(default)]
+    pub backlog: Option<u64>,
 }
 
 /// Something that happened at an instant.
@@ -237,6 +240,7 @@ mod tests {
             latency_p50_us: None,
             latency_p99_us: None,
             drops: Some(0),
+            backlog: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Scenarios of several servers: what is done to them, and what cannot be.
 
-use format::plan::{Action, Direction, Injection, Network, OneIn, Polling, Rate, Target};
+use format::plan::{Action, Direction, Injection, Network, OneIn, Polling, Rate, Target, Testbed};
 use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 
@@ -66,6 +66,26 @@ fn cores_may_stand_for_others_where_servers_replicate() {
     ] {
         let error = plan_of(more).expect_err(more);
         assert!(error.contains(says), "{more}: {error}");
+    }
+}
+
+#[test]
+fn what_a_packet_costs_is_said_in_virtual_time_alone() {
+    let of = |cost: &str, testbed| {
+        let source = with("[traffic]", &format!("[sut]\npacket_cost_ns = {cost}\n[traffic]"));
+        let options = RunOptions { testbed, ..RunOptions::default() };
+        let resolved = Scenario::parse(&source, "a.toml").and_then(|it| it.resolve(&options));
+        resolved.map(|plan| plan.sut.packet_cost_ps).map_err(|error| error.to_string())
+    };
+    assert_eq!(of("151.25", Testbed::Sim), Ok(Some(151_250)));
+    assert_eq!(plan(KILL).expect("valid").sut.packet_cost_ps, None);
+    for (cost, testbed, says) in [
+        ("151.25", Testbed::Embedded, "--testbed sim"),
+        ("0.5", Testbed::Sim, "1 to 1000000"),
+        ("nan", Testbed::Sim, "1 to 1000000"),
+    ] {
+        let error = of(cost, testbed).expect_err(cost);
+        assert!(error.contains(says), "{cost}: {error}");
     }
 }
 

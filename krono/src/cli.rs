@@ -52,6 +52,13 @@ pub enum Command {
                             --sizes 64,imix-7-4-1\n\nEach trial is kept as a run of its own. A suite \
                             that was ended goes on with the same command, --resume and --out DIR.")]
     Suite(Suite),
+    /// Make the runs of a list of claims and say of each claim what was found
+    #[command(
+        after_help = "Example:\n  krono paper --quick\n\nEach run is kept with its own page. A \
+                            report that was ended goes on with the same command, --resume and --out \
+                            DIR."
+    )]
+    Paper(Paper),
     /// Write report.html and its figures for finished runs
     #[command(after_help = "Example:\n  krono report results/2026-11-23-imix-lab1")]
     Report(Report),
@@ -338,12 +345,44 @@ pub enum Frames {
     Any,
 }
 
+/// `krono paper`.
+#[derive(Debug, Args)]
+pub struct Paper {
+    /// The list of claims and runs
+    #[arg(default_value = crate::paper::LIST)]
+    pub list: PathBuf,
+    /// Make the short runs: a few minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Price of a server and the cores that translate on it; may be given several times
+    #[arg(long = "price", value_name = "NAME=AMOUNT/CORES")]
+    pub prices: Vec<crate::paper::Price>,
+    /// Seed of everything random, in place of the scenarios'
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Directory of the report: new or empty. Default: results/<date>-paper-<host>
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on in the directory of a report that was ended
+    #[arg(long)]
+    pub resume: bool,
+    /// What stdout gets
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Show no progress on stderr
+    #[arg(long)]
+    pub no_live: bool,
+}
+
 /// `krono report`.
 #[derive(Debug, Args)]
 pub struct Report {
     /// Run directories
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
+    /// One page of all runs, in place of one for each
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `krono replay`.
@@ -425,6 +464,8 @@ pub enum Subject {
     Export,
     /// `suite.json`.
     Suite,
+    /// `paper.json`.
+    Paper,
 }
 
 /// Splits `PATH=VALUE`.

@@ -101,6 +101,7 @@ mod tests {
             latency_p50_us: None,
             latency_p99_us: None,
             drops: None,
+            backlog: None,
         };
         Observation {
             phase: phase.to_owned(),

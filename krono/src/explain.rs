@@ -69,8 +69,12 @@ fn cores(plan: &Plan) -> String {
         1 => String::new(),
         times => format!(", each of which stands for {times}"),
     };
+    let cost = match plan.sut.packet_cost_ps {
+        None => String::new(),
+        Some(ps) => format!(", {} ns a packet", figure::trimmed(ps as f64 / 1e3, 6)),
+    };
     format!(
-        "{} of traffic generator, {} of {}{times}: {} busy",
+        "{} of traffic generator, {} of {}{times}{cost}: {} busy",
         side(to.generator_servers, to.generator_cores),
         side(to.sut_servers, to.sut_cores),
         to.sut_kind,

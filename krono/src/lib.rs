@@ -25,6 +25,7 @@ pub mod interrupt;
 pub mod layout;
 pub mod live;
 pub mod machine;
+pub mod paper;
 pub mod replay;
 pub mod report;
 pub mod run;

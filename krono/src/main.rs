@@ -8,7 +8,9 @@ use krono::cli::{Cli, Command, Format};
 use krono::exit::{self, Answer};
 use krono::machine::Machine;
 use krono::term::{self, Colour};
-use krono::{check, doctor, explain, gate, replay, report, run, scenario, schema, slices, suite};
+use krono::{
+    check, doctor, explain, gate, paper, replay, report, run, scenario, schema, slices, suite,
+};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -41,7 +43,8 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
         Command::History(args) => of_runs(command::history(&args)),
         Command::Trend(args) => of_runs(command::trend(&args)),
         Command::Replay(args) => replay::replay(&args),
-        Command::Report(args) => report::report(&args.runs),
+        Command::Paper(args) => paper::paper(&args),
+        Command::Report(args) => report::report(&args.runs, args.out.as_deref()),
         Command::Doctor(args) => {
             let findings = doctor::examine(&Machine::this());
             match args.format {

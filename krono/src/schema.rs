@@ -2,7 +2,7 @@
 
 use crate::cli::Subject;
 use format::scenario::keys::Keys;
-use format::{Suite, Summary};
+use format::{Paper, Suite, Summary};
 use schemars::{Schema, schema_for};
 use serde_json::json;
 
@@ -14,15 +14,22 @@ pub fn schema(of: Option<Subject>) -> serde_json::Result<String> {
     let scenario = || -> Schema { schema_for!(Keys) };
     let summary = || -> Schema { schema_for!(Summary) };
     let suite = || -> Schema { schema_for!(Suite) };
+    let paper = || -> Schema { schema_for!(Paper) };
     let value = match of {
         Some(Subject::Scenario) => json!(scenario()),
         Some(Subject::Summary) => json!(summary()),
         Some(Subject::Suite) => json!(suite()),
+        Some(Subject::Paper) => json!(paper()),
         Some(Subject::Export) => analysis::export::json::schema(),
         None => {
             let export = analysis::export::json::schema();
-            let (scenario, summary, suite) = (scenario(), summary(), suite());
-            json!({ "scenario": scenario, "summary": summary, "suite": suite, "export": export })
+            json!({
+                "scenario": scenario(),
+                "summary": summary(),
+                "suite": suite(),
+                "paper": paper(),
+                "export": export,
+            })
         }
     };
     Ok(serde_json::to_string_pretty(&value)? + "\n")
@@ -40,6 +47,7 @@ mod tests {
         assert!(described("/scenario/properties/question/description").contains("question"));
         assert!(described("/summary/properties/valid/description").contains("figures"));
         assert!(described("/suite/properties/valid/description").contains("results"));
+        assert!(described("/paper/properties/claims/description").contains("claims"));
         let one = schema(Some(Subject::Summary)).expect("JSON");
         assert!(one.contains("mpps_per_core") && !one.contains("\"phase\""));
     }

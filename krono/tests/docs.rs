@@ -149,7 +149,8 @@ fn what_reads_finished_runs_does_as_the_pages_say() {
         // Each page has a history of its own.
         let _ = fs::remove_file(folder.path().join("lab.ndjson"));
         for line in blocks(page, "sh").iter().flat_map(|block| block.lines()) {
-            let reads = ["krono compare", "krono export", "krono history", "krono trend"];
+            let reads =
+                ["krono compare", "krono export", "krono history", "krono trend", "krono report"];
             if !reads.iter().any(|command| line.starts_with(command)) {
                 continue;
             }
@@ -167,7 +168,7 @@ fn what_reads_finished_runs_does_as_the_pages_say() {
         }
     }
     assert!(run >= 15, "{run} commands were run");
-    for file in ["junit.xml", "summary.md", "bmf.json", "bigger.json", "figures.csv"] {
+    for file in ["set.html", "junit.xml", "summary.md", "bmf.json", "bigger.json", "figures.csv"] {
         assert!(folder.path().join(file).metadata().is_ok_and(|it| it.len() > 0), "{file}");
     }
 }

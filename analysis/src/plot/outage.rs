@@ -1,6 +1,7 @@
 //! How long the connections that events concerned were without service, as a share of them.
 
 use super::axis::{self, Axis};
+use super::rate::thinned;
 use super::{BLUE, INK, Label, Plot, SOFT, Side, chart, draw, label, legend};
 use crate::figure;
 use plotters::prelude::*;
@@ -125,7 +126,7 @@ fn curve(outages: &Outages, end: f64) -> Vec<(f64, f64)> {
     }
     let last = points.last().map_or(0.0, |(_, share)| *share);
     points.push((end, last));
-    points
+    thinned(points)
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ fn curve(instants: &[Instant], rate: fn(&Instant) -> f64) -> Vec<(f64, f64)> {
 /// Of points in the order of time, in each of [`COLUMNS`] equal stretches the first, the lowest, the
 /// highest and the last: a dip of one interval stays as deep as it was, and a run of hours has no
 /// larger page than one of seconds.
-fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+pub(super) fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return points };
     let (begin, length) = (first.0, last.0 - first.0);
     if points.len() <= 4 * COLUMNS || length <= 0.0 {

@@ -1,7 +1,7 @@
 //! One event by the millisecond: planned and arrived rate, what happened when, and the outage.
 
 use super::axis::{self, Axis};
-use super::rate::places;
+use super::rate::{places, thinned};
 use super::{
     BLUE, Canvas, Chart, Drawn, INK, Label, ORANGE, Plot, RED, Side, chart, draw, label, legend,
     shortened,
@@ -13,8 +13,6 @@ use plotters::style::text_anchor::HPos;
 
 /// Least time shown after the event, in ms.
 const AFTER_MS_MIN: f64 = 20.0;
-/// Windows drawn at most; more are averaged.
-const STEPS_MAX: usize = 400;
 
 /// Draws the rate around an event; `None` without windows.
 pub fn plot(incident: &Incident) -> Option<Plot> {
@@ -27,9 +25,8 @@ pub fn plot(incident: &Incident) -> Option<Plot> {
         .collect();
     let first = shown.first()?.from_ms;
     let last = shown.last()?.from_ms + 1.0;
-    let steps = averaged(&shown);
     let highest =
-        steps.iter().map(|rate| rate.planned_kpps.max(rate.arrived_kpps)).fold(0.0, f64::max);
+        shown.iter().map(|rate| rate.planned_kpps.max(rate.arrived_kpps)).fold(0.0, f64::max);
     let rows = 2 + incident.marks.len().min(6);
     let height = 330 + 15 * rows as u32;
     draw("recovery", title(incident), height, |canvas| {
@@ -60,11 +57,11 @@ pub fn plot(incident: &Incident) -> Option<Plot> {
         outage(canvas, &mut chart, incident, last)?;
         events(canvas, &mut chart, incident)?;
         chart.draw_series(LineSeries::new(
-            level(&steps, last, |rate| rate.planned_kpps),
+            level(&shown, last, |rate| rate.planned_kpps),
             ORANGE.stroke_width(6),
         ))?;
         chart.draw_series(LineSeries::new(
-            level(&steps, last, |rate| rate.arrived_kpps),
+            level(&shown, last, |rate| rate.arrived_kpps),
             BLUE.stroke_width(2),
         ))?;
         Ok(())
@@ -127,31 +124,15 @@ fn events<'a>(canvas: &Canvas<'a>, chart: &mut Chart<'a>, incident: &Incident) -
     Ok(())
 }
 
-/// As many means as are drawn.
-fn averaged(rates: &[Rate]) -> Vec<Rate> {
-    let group = rates.len().div_ceil(STEPS_MAX).max(1);
-    rates
-        .chunks(group)
-        .map(|chunk| {
-            let mean =
-                |of: fn(&Rate) -> f64| chunk.iter().map(of).sum::<f64>() / chunk.len() as f64;
-            Rate {
-                from_ms: chunk[0].from_ms,
-                planned_kpps: mean(|rate| rate.planned_kpps),
-                arrived_kpps: mean(|rate| rate.arrived_kpps),
-            }
-        })
-        .collect()
-}
-
-/// A level line over each window.
-fn level(steps: &[Rate], last: f64, rate: fn(&Rate) -> f64) -> Vec<(f64, f64)> {
-    let ends = steps.iter().skip(1).map(|next| next.from_ms).chain([last]);
-    steps
+/// A level line over each window; of more windows than a reader can see the lowest and the highest
+/// of each stretch, so that a dip of one millisecond stays as deep as it was.
+fn level(windows: &[Rate], last: f64, rate: fn(&Rate) -> f64) -> Vec<(f64, f64)> {
+    let ends = windows.iter().skip(1).map(|next| next.from_ms).chain([last]);
+    let steps = windows
         .iter()
         .zip(ends)
-        .flat_map(|(step, end)| [(step.from_ms, rate(step)), (end, rate(step))])
-        .collect()
+        .flat_map(|(window, end)| [(window.from_ms, rate(window)), (end, rate(window))]);
+    thinned(steps.collect())
 }
 
 /// Round ticks on both sides of 0.
@@ -167,4 +148,23 @@ fn ticks(first: f64, last: f64) -> Vec<f64> {
 fn signed(value: f64) -> String {
     let text = axis::tick(value.abs());
     if value < 0.0 { format!("−{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dip_of_a_millisecond_in_a_minute_stays_as_deep_as_it_was() {
+        let arrived = |ms: u32| if ms == 31_234 { 0.0 } else { 64.0 };
+        let window = |ms: u32| Rate {
+            from_ms: f64::from(ms),
+            planned_kpps: 64.0,
+            arrived_kpps: arrived(ms),
+        };
+        let windows: Vec<Rate> = (0..60_000).map(window).collect();
+        let line = level(&windows, 60_000.0, |rate| rate.arrived_kpps);
+        assert!(line.len() < 8_000, "{} points", line.len());
+        assert!(line.iter().any(|(ms, kpps)| *kpps == 0.0 && (*ms - 31_234.0).abs() <= 1.0));
+    }
 }

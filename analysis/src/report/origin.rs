@@ -3,10 +3,10 @@
 use super::table::{Cell, Row, Table};
 use crate::figure;
 use crate::load::Run;
+use format::Host;
 
 /// The fingerprint of the machine.
-pub(super) fn host(run: &Run) -> Table {
-    let host = &run.host;
+pub(super) fn host(host: &Host) -> Table {
     let row = |name: &str, value: Option<String>| {
         let value = value.unwrap_or_else(|| format!("{}: hidden by the host", figure::MISSING));
         Row::new([Cell::text(name), Cell::text(value)])

@@ -1,22 +1,16 @@
 //! The section on what was done to the SUT: the worst event in a sentence, by the millisecond and
 //! by connection, and all events in a table.
 
-use super::table::{Cell, Row, Table};
+use super::table::{Cell, Part, Row, Table};
 use super::{missing, question};
 use crate::figure;
 use crate::load::Run;
+use crate::plot;
 use crate::plot::outage::{self, Outages};
-use crate::plot::{self, Plot};
-use crate::recovery::{self, Incident, severity_ms};
+use crate::recovery::{self, Incident, Load, severity_ms};
 use crate::stats;
 use format::Summary;
 use format::summary::Recovery;
-
-/// A plot with the table that says the same in figures.
-pub(super) struct Part {
-    pub(super) plot: Option<String>,
-    pub(super) table: Table,
-}
 
 /// The section.
 pub(super) struct Section {
@@ -31,18 +25,19 @@ pub(super) fn section(run: &Run) -> Option<Section> {
     let worst = worst(summary)?;
     let incidents = recovery::incidents(run);
     let incident = incidents.get(worst);
-    let drawn = |plot: Option<Plot>| plot.map(|plot| plot.inline());
     let outages = outages(&incidents);
+    let loads = incident.map(|one| recovery::balance(one, &run.samples)).unwrap_or_default();
+    let name = incident.map_or("", |one| &one.figures.event);
     let parts = [
-        Part {
-            plot: drawn(incident.and_then(plot::recovery::plot)),
-            table: incident.map(timeline).unwrap_or_else(|| timeline_missing(run)),
-        },
-        Part { plot: drawn(outage::plot(&outages)), table: quantiles(summary, &outages) },
-        Part { plot: None, table: events(summary) },
-        Part { plot: None, table: incident.map(|one| balance(run, one)).unwrap_or_else(none) },
+        Part::new(
+            incident.and_then(plot::recovery::plot),
+            [incident.map(timeline).unwrap_or_else(|| timeline_missing(run))],
+        ),
+        Part::new(outage::plot(&outages), [quantiles(summary, &outages)]),
+        Part::new(None, [events(summary)]),
+        Part::new(plot::balance::plot(name, &loads), [balance(&loads)]),
     ];
-    let parts = parts.into_iter().filter(|part| part.plot.is_some() || !part.table.rows.is_empty());
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
     Some(Section {
         question: asked(summary),
         answer: answer(summary, worst),
@@ -50,12 +45,9 @@ pub(super) fn section(run: &Run) -> Option<Section> {
     })
 }
 
-/// The plots of the section, for files of their own.
-pub(super) fn plots(run: &Run) -> Vec<Plot> {
-    let incidents = recovery::incidents(run);
-    let worst = worst(&run.summary).and_then(|worst| incidents.get(worst));
-    let both = [worst.and_then(plot::recovery::plot), outage::plot(&outages(&incidents))];
-    both.into_iter().flatten().collect()
+/// Outages of the connections that all events of a run concerned.
+pub(super) fn outages_of(run: &Run) -> Outages {
+    outage::together(&outages(&recovery::incidents(run)))
 }
 
 /// Place of the event that lasted longest.
@@ -158,10 +150,6 @@ fn in_words(event: &str) -> String {
         Some(target) if !noun.is_empty() => format!("{noun} of {target}{detail}"),
         _ => format!("“{event}”"),
     }
-}
-
-fn none() -> Table {
-    Table::new("", "")
 }
 
 fn timeline(incident: &Incident) -> Table {
@@ -276,12 +264,12 @@ fn events(summary: &Summary) -> Table {
     .rows(rows)
 }
 
-fn balance(run: &Run, incident: &Incident) -> Table {
+fn balance(loads: &[Load]) -> Table {
     let mpps = |value: Option<f64>| match value {
         Some(value) => Cell::number(figure::significant(value, 3)),
         None => Cell::text("no samples"),
     };
-    let rows = recovery::balance(incident, &run.samples).into_iter().map(|load| {
+    let rows = loads.iter().map(|load| {
         let change = match (load.before_mpps, load.after_mpps) {
             (Some(before), Some(after)) if before > 0.0 => {
                 let share = after / before - 1.0;

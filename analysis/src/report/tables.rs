@@ -9,21 +9,18 @@ use crate::{figure, scaling, warn};
 use format::Summary;
 use format::summary::Warning;
 
-/// The tables after the plots; those without rows are left out.
-pub(super) fn all(run: &Run, warnings: &[Warning]) -> Vec<Table> {
+/// The tables before the plots: whether the figures may be used. Those without rows are left out.
+pub(super) fn before(run: &Run, warnings: &[Warning]) -> Vec<Table> {
     let summary = &run.summary;
-    let tables = [
-        warnings_table(warnings),
-        criteria(summary),
-        ledger(summary),
-        certificate(summary),
-        latency(summary),
-        trials(summary),
-        connections(summary),
-        cores(summary),
-        origin::host(run),
-        origin::provenance(run),
-    ];
+    shown([criteria(summary), warnings_table(warnings), certificate(summary)])
+}
+
+/// The tables after the plots.
+pub(super) fn after(run: &Run) -> Vec<Table> {
+    shown([ledger(&run.summary), origin::provenance(run), origin::host(&run.host)])
+}
+
+fn shown<const N: usize>(tables: [Table; N]) -> Vec<Table> {
     tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
@@ -168,7 +165,7 @@ fn certificate(summary: &Summary) -> Table {
         ])
 }
 
-fn latency(summary: &Summary) -> Table {
+pub(super) fn latency(summary: &Summary) -> Table {
     let l = &summary.latency_us;
     let row = |name: &str, field: &str, value, meaning: &str| {
         let value = or_missing(summary, &format!("latency_us.{field}"), value, "µs");
@@ -191,7 +188,7 @@ fn latency(summary: &Summary) -> Table {
     ])
 }
 
-fn trials(summary: &Summary) -> Table {
+pub(super) fn trials(summary: &Summary) -> Table {
     let rows = summary.throughput.trials.iter().enumerate().map(|(i, trial)| {
         Row::new([
             Cell::text((i + 1).to_string()),
@@ -206,7 +203,7 @@ fn trials(summary: &Summary) -> Table {
         .rows(rows)
 }
 
-fn connections(summary: &Summary) -> Table {
+pub(super) fn connections(summary: &Summary) -> Table {
     let c = &summary.connections;
     let row = |name: &str, value: Cell, meaning: &str| {
         Row::new([Cell::text(name), value, Cell::text(meaning)])
@@ -248,7 +245,7 @@ fn connections(summary: &Summary) -> Table {
         .rows(rows)
 }
 
-fn cores(summary: &Summary) -> Table {
+pub(super) fn cores(summary: &Summary) -> Table {
     let value = |value: Option<f64>, text: fn(f64) -> String| {
         Cell::number(value.map_or_else(|| figure::MISSING.to_owned(), text))
     };

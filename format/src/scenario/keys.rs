@@ -274,6 +274,11 @@ pub struct SutKeys {
     /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setups_per_s_max: Option<u32>,
+    /// Time that a packet costs a SUT core in virtual time, in nanoseconds, 1 to 1,000,000: a figure
+    /// measured elsewhere, so that `sim` says what many such cores do together. Default: none, and a
+    /// core then takes a burst every 10 us. In the testbed `sim` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packet_cost_ns: Option<f64>,
     /// Whether each shard has a slave on another server that the master keeps up to date. Default:
     /// true with more than one krononat server.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -295,6 +300,7 @@ impl Default for SutKeys {
             subscriber_connections_max: None,
             half_open_max: None,
             setups_per_s_max: None,
+            packet_cost_ns: None,
             replicate: None,
             shards_per_core: None,
             timers: TimerKeys::default(),

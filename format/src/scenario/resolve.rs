@@ -8,8 +8,8 @@ use super::{address, cluster, inject};
 use crate::error::Diagnostic;
 use crate::judge::METRICS;
 use crate::plan::{
-    self, Addresses, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan, Timers, Topology,
-    Traffic,
+    self, Addresses, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan, Testbed, Timers,
+    Topology, Traffic,
 };
 use crate::summary::LAYER;
 use crate::unit::Duration;
@@ -30,6 +30,8 @@ const ZIPF_MAX: f64 = 1.5;
 const BATCH_MAX: u32 = 128;
 /// Most repetitions.
 const REPEAT_MAX: u32 = 10_000;
+/// Time a packet may cost a core in virtual time, in nanoseconds.
+const PACKET_COST_NS: std::ops::RangeInclusive<f64> = 1.0..=1e6;
 /// Largest seed: the largest integer of TOML.
 const SEED_MAX: u64 = i64::MAX as u64;
 /// How far shares may miss their sum of 1: more than rounding of decimals, less than a typing
@@ -98,6 +100,7 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
             subscriber_connections_max: check.quota("subscriber_connections_max")?,
             half_open_max,
             setups_per_s_max: check.setups_per_s_max()?,
+            packet_cost_ps: check.packet_cost_ps(&options.testbed)?,
             replicate,
             shards_per_core: cluster::shards_per_core(keys, check.places, &addresses)?,
             timers,
@@ -349,6 +352,21 @@ impl Check<'_> {
             }
             given => Ok(given),
         }
+    }
+
+    fn packet_cost_ps(&self, testbed: &Testbed) -> Result<Option<u64>, Diagnostic> {
+        let key = "sut.packet_cost_ns";
+        let Some(ns) = self.keys.sut.packet_cost_ns else { return Ok(None) };
+        if !PACKET_COST_NS.contains(&ns) {
+            let error = self.refuse(key, format!("{ns} ns for a packet"));
+            return Err(error.expected("1 to 1000000"));
+        }
+        if *testbed != Testbed::Sim {
+            let error =
+                self.refuse(key, format!("the testbed {testbed} measures what a packet costs"));
+            return Err(error.remedy("Use --testbed sim, or leave the key out."));
+        }
+        Ok(Some((ns * 1e3).round() as u64))
     }
 
     fn faults(&self, keys: &FaultKeys, seed: u64) -> Result<Faults, Diagnostic> {

@@ -217,6 +217,7 @@ pub(super) mod tests {
             latency_p50_us: (role == Role::Gen).then_some(12.0),
             latency_p99_us: (role == Role::Gen).then_some(40.0),
             drops: None,
+            backlog: None,
         }
     }
 

@@ -155,6 +155,29 @@ fn aggregate(plan: &Plan) -> Option<Warning> {
     (times > 1).then(|| Warning::new("aggregate", message))
 }
 
+/// What virtual time does not say, or says because it was told.
+fn virtual_time(plan: &Plan) -> Vec<Warning> {
+    if plan.testbed != Testbed::Sim {
+        return Vec::new();
+    }
+    let fields = ["certificate.headroom", "sut.cores.busy_share", "sut.cores.cycles_per_packet"];
+    let (told, why) = match plan.sut.packet_cost_ps {
+        None => (fields.len(), "virtual time says when something happens, not what it costs."),
+        Some(_) => (1, "virtual time has no processors that generator and SUT would share."),
+    };
+    let mut warnings: Vec<Warning> =
+        fields[..told].iter().map(|field| Warning::unavailable(field, why)).collect();
+    if let Some(ps) = plan.sut.packet_cost_ps {
+        let message = format!(
+            "Simulated: a packet takes a core of the SUT {} ns because the plan says so. Rates are \
+             those of cores that are as fast as that and share nothing but the network.",
+            figure::trimmed(ps as f64 / 1e3, 6)
+        );
+        warnings.push(Warning::new("costed", message));
+    }
+    warnings
+}
+
 /// What the counts say a reader must know, and why values are `null` where that is known.
 pub(super) fn warnings(
     plan: &Plan,
@@ -184,13 +207,7 @@ pub(super) fn warnings(
         let why = "the SUT is itself the forwarder that headroom is measured with.";
         warnings.push(Warning::unavailable("certificate.headroom", why));
     }
-    if plan.testbed == Testbed::Sim {
-        for field in ["sut.cores.busy_share", "sut.cores.cycles_per_packet", "certificate.headroom"]
-        {
-            let why = "virtual time says when something happens, not what it costs.";
-            warnings.push(Warning::unavailable(field, why));
-        }
-    }
+    warnings.extend(virtual_time(plan));
     warnings.extend(aggregate(plan));
     if !outcome.injected.is_empty() {
         let why = "no packet says by which core it came; see takeover and back_at_rate.";

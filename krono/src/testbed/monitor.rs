@@ -88,5 +88,7 @@ pub(super) fn sample(
         latency_p50_us: None,
         latency_p99_us: None,
         drops: Some(grown(dropped(a), dropped(b))),
+        // A core that has told nothing and owes nothing keeps no copies.
+        backlog: (b.told > 0 || b.backlog > 0).then_some(b.backlog),
     }
 }

@@ -1,6 +1,9 @@
 //! The code of generator, SUT and router as it is, on one thread and in virtual time: nothing waits,
 //! nothing is disturbed, and a seed gives the same run wherever it runs. For what happens, and when;
-//! not for how fast it is.
+//! not for how fast it is, unless the plan says what a packet costs a core: then [`Purse`] lets each
+//! core do as much in a step as its time is worth.
+
+mod purse;
 
 use super::core::Core;
 use super::inject::{self, Due};
@@ -20,6 +23,7 @@ use kronogen::control::{Control, Field, Progress, Reading as Progressed};
 use kronogen::run::{Notice, Sample};
 use kronogen::worker::Generator;
 use krononat::worker::Counters;
+use purse::Purse;
 use std::sync::Arc;
 
 /// Virtual time of a step of every worker.
@@ -63,7 +67,7 @@ fn simulate(
     let mut arena = Arena::new(pools.iter().sum()).context("no memory for frames")?;
     let ports = network(&layout, plan, &mut arena, &pools, &hands);
     let counters: Vec<Arc<Counters>> = (0..plan.topology.suts()).map(|_| Arc::default()).collect();
-    let mut world = World::new(&layout, ports, &hands, &counters)?;
+    let mut world = World::new(&layout, ports, &hands, &counters, plan.sut.packet_cost_ps)?;
     world.wait(Awaited::new(&layout, plan))?;
     let clock = Tsc::calibrate();
     let read = || super::embedded::readings(&layout, &counters);
@@ -84,6 +88,8 @@ struct World<'a> {
     steps: u64,
     phases: usize,
     cores: Vec<Core<SutPort<'a>>>,
+    /// What each core may still spend, where packets cost time.
+    purses: Vec<Purse>,
     generators: Vec<Generator<GeneratorPort<'a>>>,
     router: Option<RouterPort<'a>>,
     control: Arc<Control>,
@@ -97,6 +103,7 @@ impl<'a> World<'a> {
         ports: Ports<'a>,
         hands: &Hands,
         counters: &[Arc<Counters>],
+        packet_cost_ps: Option<u64>,
     ) -> anyhow::Result<World<'a>> {
         let config = layout.all_generators();
         config.validate()?;
@@ -129,6 +136,7 @@ impl<'a> World<'a> {
             steps: 0,
             phases: config.phases.len(),
             rows: rows.collect(),
+            purses: cores.iter().map(|_| Purse::new(packet_cost_ps)).collect(),
             cores,
             generators,
             router: ports.router,
@@ -200,10 +208,10 @@ impl<'a> World<'a> {
                 generator.housekeeping(now, &load);
             }
         }
-        for core in &mut self.cores {
-            core.step(now);
+        for (core, purse) in self.cores.iter_mut().zip(&mut self.purses) {
+            purse.spend(STEP, || core.step(now));
             if turn {
-                core.housekeeping(now, &load);
+                core.housekeeping(now, purse.load());
             }
         }
         if let Some((router, _)) = &mut self.router {

@@ -225,5 +225,6 @@ fn generator_row(
         latency_p50_us: us(Field::LatencyP50),
         latency_p99_us: us(Field::LatencyP99),
         drops: None,
+        backlog: None,
     }
 }
