@@ -59,13 +59,13 @@ pub fn plot(events: &[Detected]) -> Option<Plot> {
         )?;
         let line = [(0.0, 0.0), (high, high)];
         chart.draw_series(DashedLineSeries::new(line, 8, 5, RED.stroke_width(2)))?;
-        let points = |of: fn(&Detected) -> f64, color: RGBColor| {
-            events
-                .iter()
-                .map(move |event| Circle::new((event.setting_ms, of(event)), 5, color.filled()))
+        // The larger ones underneath, so that both show where they agree.
+        let points = |of: fn(&Detected) -> f64, color: RGBColor, radius: i32| {
+            let point = move |event: &Detected| (event.setting_ms, of(event));
+            events.iter().map(move |event| Circle::new(point(event), radius, color.filled()))
         };
-        chart.draw_series(points(|event| event.longest_ms, ORANGE))?;
-        chart.draw_series(points(|event| event.median_ms, BLUE))?;
+        chart.draw_series(points(|event| event.longest_ms, ORANGE, 7))?;
+        chart.draw_series(points(|event| event.median_ms, BLUE, 4))?;
         Ok(())
     })
 }

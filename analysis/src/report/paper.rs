@@ -114,6 +114,16 @@ fn class(kind: Kind) -> &'static str {
     }
 }
 
+/// How a figure came about; of one that is not there, that it did not.
+fn mark(ours: &Evidence) -> Cell {
+    match (ours.value, ours.kind) {
+        (None, Kind::Measured | Kind::Simulated | Kind::Extrapolated) => {
+            Cell::kind(format!("not {}", ours.kind), class(Kind::Untested))
+        }
+        _ => Cell::kind(ours.kind.to_string(), class(ours.kind)),
+    }
+}
+
 fn mood(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Met => "good",
@@ -172,7 +182,7 @@ fn overview(paper: &Paper) -> Table {
                 Cell::text(&ours.what),
                 Cell::text(theirs(ours.theirs.as_ref())),
                 Cell::text(value(ours)),
-                Cell::kind(ours.kind.to_string(), class(ours.kind)),
+                mark(ours),
                 Cell::of(ours.verdict.to_string(), mood(ours.verdict)),
             ])
         })
@@ -192,7 +202,11 @@ fn theirs(figure: Option<&Figure>) -> String {
         Sense::AtLeast => "at least",
         Sense::AtMost => "at most",
     };
-    format!("{sense} {} {}", figure::value(figure.value), figure.unit).trim_end().to_owned()
+    let value = match figure.value.fract() == 0.0 {
+        true => figure::value(figure.value),
+        false => figure::trimmed(figure.value, 4),
+    };
+    format!("{sense} {value} {}", figure.unit).trim_end().to_owned()
 }
 
 /// Value, unit and spread, or that there is none.
@@ -221,7 +235,7 @@ fn claim(claim: &Claim, paper: &Paper) -> ClaimView {
         Row::new([
             Cell::text(&ours.what),
             Cell::text(value(ours)),
-            Cell::kind(ours.kind.to_string(), class(ours.kind)),
+            mark(ours),
             Cell::of(ours.verdict.to_string(), mood(ours.verdict)),
             origin_of(ours, paper),
             Cell::text(remarks(ours)),
@@ -371,8 +385,8 @@ pub fn text(paper: &Paper) -> String {
                 None => ours.notes.join("; "),
                 Some(_) => format!("{}, {}", ours.verdict, theirs(ours.theirs.as_ref())),
             };
-            let kind = ours.kind.to_string();
-            text += &format!("  {kind:<12}  {}: {}; {notes}\n", ours.what, value(ours));
+            let kind = mark(ours).text;
+            text += &format!("  {kind:<16}  {}: {}; {notes}\n", ours.what, value(ours));
         }
     }
     let priced = paper.costs.iter().filter(|cost| cost.price_per_mpps.is_some());

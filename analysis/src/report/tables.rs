@@ -24,14 +24,28 @@ fn shown<const N: usize>(tables: [Table; N]) -> Vec<Table> {
     tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
+/// A row for each warning; what is said of several fields is said once.
 fn warnings_table(warnings: &[Warning]) -> Table {
+    let mut said: Vec<(&Warning, Vec<&str>)> = Vec::new();
+    for warning in warnings {
+        let field = warning.field.as_deref();
+        let same = |(it, _): &&mut (&Warning, Vec<&str>)| {
+            it.kind == warning.kind && it.message == warning.message
+        };
+        match said.iter_mut().find(same) {
+            Some((_, fields)) => fields.extend(field),
+            None => said.push((warning, field.into_iter().collect())),
+        }
+    }
     Table::new("Warnings", "What to know before using the figures.")
         .head(["warning", "what", "remedy"])
-        .rows(warnings.iter().map(|warning| {
+        .rows(said.iter().map(|(warning, fields)| {
             let (what, remedy) = warn::split_remedy(warning);
-            let what = match &warning.field {
-                Some(field) if !what.contains(field.as_str()) => format!("{what} ({field})"),
-                _ => what.to_owned(),
+            let unsaid: Vec<&str> =
+                fields.iter().copied().filter(|field| !what.contains(field)).collect();
+            let what = match unsaid.is_empty() {
+                true => what.to_owned(),
+                false => format!("{what} ({})", unsaid.join(", ")),
             };
             let remedy = remedy.unwrap_or("—");
             Row::new([Cell::text(&warning.kind), Cell::text(what), Cell::text(remedy)])

@@ -237,7 +237,8 @@ fn taken(entry: &RunEntry, all: &All) -> Result<Vec<Taken>, String> {
         if made.run.valid == Some(false) {
             return Err(format!("run {}, whose {} it takes, is invalid", from.run, from.metric));
         }
-        let value = metric::of(made, &from.metric)?.value;
+        // A thousandth of the unit: what is shown is what was set.
+        let value = (metric::of(made, &from.metric)?.value * 1e3).round() / 1e3;
         let (run, metric) = (from.run.clone(), from.metric.clone());
         Ok(Taken { setting: setting.clone(), value, run, metric })
     };
