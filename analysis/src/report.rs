@@ -83,6 +83,13 @@ struct Section {
     after: Vec<Table>,
 }
 
+impl Section {
+    fn plots(&self) -> impl Iterator<Item = &Plot> {
+        let recovery = self.recovery.iter().flat_map(|section| &section.parts);
+        recovery.chain(&self.parts).filter_map(|part| part.plot.as_ref())
+    }
+}
+
 struct Badge {
     text: String,
     mood: &'static str,
@@ -102,18 +109,21 @@ pub fn render(run: &Run) -> Result<String, ReportError> {
 /// # Errors
 /// No runs, or the template's.
 pub fn render_all(runs: &[Run]) -> Result<String, ReportError> {
+    page(runs, sections(runs))
+}
+
+fn sections(runs: &[Run]) -> Vec<Section> {
+    runs.iter().enumerate().map(|(i, run)| section(i, run)).collect()
+}
+
+fn page(runs: &[Run], sections: Vec<Section>) -> Result<String, ReportError> {
     let first = runs.first().ok_or(ReportError::NoRuns)?;
     let title = match runs {
         [run] => question(&run.summary),
         runs => format!("{}, first {}", figure::plural(runs.len(), "run"), first.summary.run.id),
     };
-    let page = Page {
-        title,
-        plot_style: plot::style(),
-        together: if runs.len() > 1 { set::parts(runs) } else { Vec::new() },
-        sections: runs.iter().enumerate().map(|(i, run)| section(i, run)).collect(),
-    };
-    Ok(page.render()?)
+    let together = if runs.len() > 1 { set::parts(runs) } else { Vec::new() };
+    Ok(Page { title, plot_style: plot::style(), together, sections }.render()?)
 }
 
 /// Loads the run in `dir` and writes its page and plots there; returns the path of the page. Each
@@ -122,11 +132,12 @@ pub fn render_all(runs: &[Run]) -> Result<String, ReportError> {
 /// # Errors
 /// The run cannot be read, or a file not be written.
 pub fn write(dir: &Path) -> Result<PathBuf, ReportError> {
-    let run = load(dir)?;
-    let page = render(&run)?;
-    for plot in plots(&run) {
+    let run = [load(dir)?];
+    let sections = sections(&run);
+    for plot in sections.iter().flat_map(Section::plots) {
         replace(&dir.join(format!("{}.svg", plot.name)), &plot.document())?;
     }
+    let page = page(&run, sections)?;
     let path = dir.join(PAGE);
     replace(&path, &page)?;
     Ok(path)
@@ -156,8 +167,7 @@ fn replace(path: &Path, text: &str) -> Result<(), ReportError> {
 
 /// The plots of a run that have data.
 pub fn plots(run: &Run) -> Vec<Plot> {
-    let recovery = recovery::section(run).into_iter().flat_map(|section| section.parts);
-    recovery.chain(parts::all(run)).filter_map(|part| part.plot).collect()
+    section(0, run).plots().cloned().collect()
 }
 
 /// All warnings of a run: those recorded, then those its data call for now.
