@@ -164,6 +164,8 @@ impl Workshop<'_> {
                     run.reasons.push(error.to_string());
                     return Ok(None);
                 }
+                // One that was being set up breaks off when it is asked to end.
+                Err(_) if self.stop.is_set() => return Err(Interrupted.into()),
                 kept => kept?,
             };
             if kept.summary.run.interrupted {
