@@ -25,12 +25,14 @@ test: setup ## Everything that must pass before a change lands
 	SEEDS=$(or $(SEEDS),10000) $(CARGO) test -p krononat --test seeds worlds -- --nocapture
 	$(CARGO) test -p krononat --test netns -- --where-possible
 	$(CARGO) test -p krononat --test bgp_interop
+	$(CARGO) test -p krono --test hosts_netns -- --where-possible
 	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)
 
 check: setup ## Formatting, lints and scenarios
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p krononat --test netns --test bgp_interop -- -D warnings
+	$(CARGO) clippy -p krono --test hosts_netns -- -D warnings
 	$(CARGO) run --quiet --bin krono -- check $(SCENARIOS)
 
 process: setup ## IMIX with Krononat as a process of its own, over memif
@@ -63,6 +65,8 @@ netns: ## Real clients through Krononat, nftables beside it; clusters behind BIR
 	@./.ci/setup netns
 	$(CARGO) test -p krononat --test netns
 	$(CARGO) test -p krononat --test bgp_interop
+	$(CARGO) build --bins
+	$(CARGO) test -p krono --test hosts_netns
 
 fuzz: $(FUZZ_TARGETS:%=fuzz-%) ## Every fuzz target for SECONDS each, 60 if not given (see fuzz/README.md)
 

@@ -1,12 +1,19 @@
-//! Records what built the binary: git revision, compiler and build flags.
+//! Records what built the binary (git revision, compiler and build flags), and compiles the schema
+//! of agents.
 //!
-//! None of them is required. Without git, or outside a repository, the revision is left out and a
-//! summary says `null`.
+//! None of the former is required. Without git, or outside a repository, the revision is left out
+//! and a summary says `null`.
 
 use std::env;
+use std::error::Error;
 use std::process::Command;
 
-fn main() {
+/// Compiled without `protoc`.
+const SCHEMA: &str = "krono/agent/v1/agent.proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    tonic_prost_build::compile_fds(protox::compile([SCHEMA], ["proto"])?)?;
     for watched in ["../.git/HEAD", "../.git/index", "src", "../dataplane/src", "../gen/src"] {
         println!("cargo::rerun-if-changed={watched}");
     }
@@ -18,6 +25,7 @@ fn main() {
     export("KRONO_GIT", revision);
     export("KRONO_RUSTC", env::var("RUSTC").ok().and_then(|rustc| output(&rustc, &["--version"])));
     export("KRONO_BUILD_FLAGS", Some(flags()));
+    Ok(())
 }
 
 fn export(name: &str, value: Option<String>) {

@@ -8,6 +8,7 @@
 //! * [`suite`]: `suite.json`, what a suite of an RFC made of many runs.
 //! * [`paper`]: `paper.json`, claims of a publication beside what was found.
 //! * [`host`]: the fingerprint of the machine that made the numbers.
+//! * [`hosts`]: the machines of a run on several, and how each is reached.
 //!
 //! This crate measures nothing, opens no port and knows nothing of the machine it runs on:
 //! resolving a scenario gives the same plan everywhere. It depends on no other crate of the
@@ -18,6 +19,7 @@
 pub mod error;
 pub mod genome;
 pub mod host;
+pub mod hosts;
 mod judge;
 mod ledger;
 pub mod paper;

@@ -9,7 +9,7 @@
 mod address;
 mod cluster;
 mod demand;
-mod document;
+pub(crate) mod document;
 mod gate;
 mod inject;
 pub mod keys;
@@ -73,7 +73,7 @@ impl Scenario {
             document.set(path, value)?;
             hashed.push_str(&format!("\n--set {path}={value}"));
         }
-        let (keys, places) = document.read()?;
+        let (keys, places) = document.read::<Keys>()?;
         let base = file.rsplit(['/', '\\']).next().unwrap_or(file);
         let name = base.strip_suffix(".toml").unwrap_or(base).to_owned();
         Ok(Scenario { keys, name, hash: sha256_hex(hashed.as_bytes()), places })

@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod flow;
 pub mod inspect;
 pub mod latency;
+pub mod lead;
 pub mod ledger;
 pub mod mix;
 pub mod popularity;

@@ -4,25 +4,26 @@
 //! is the switch and the router between its core and the system under test as well ([`Hub`]): then
 //! it waits until the router uses as many cores as it is told to.
 //!
-//! What happens it
-//! tells on standard output, one JSON object per line; the last one holds the records. SIGTERM and
-//! SIGINT, and under `--supervised` the end of standard input, cut the run short: what was counted
-//! until then is told all the same.
+//! What happens it tells on standard output, one JSON object per line; the last one holds the
+//! records. With `--led` each phase begins when a line on standard input says so
+//! ([`kronogen::lead`]). SIGTERM and SIGINT, and under `--supervised` the end of standard input,
+//! cut the run short: what was counted until then is told all the same.
 #![forbid(unsafe_code)]
 
 use anyhow::Context;
 use clap::Parser;
-use dataplane::clock::Tsc;
+use dataplane::clock::{Clock, Tsc};
 use dataplane::hub::Hub;
 use dataplane::port::dpdk::{Dpdk, DpdkError, Eal, EalConfig};
 use dataplane::router::{Event, What};
 use dataplane::run::Stop;
 use dataplane::switch::{PortId, Switch};
 use kronogen::config::{Config, CoreConfig, Network};
+use kronogen::lead::Lead;
 use kronogen::report::Line;
-use kronogen::run::{Outcome, run_cores, run_cores_once};
+use kronogen::run::{Notice, Outcome, run_cores, run_cores_when, soon};
 use rtrb::{Consumer, RingBuffer};
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,6 +50,9 @@ struct Arguments {
     /// End when standard input closes: the testbed that started this server is gone.
     #[arg(long)]
     supervised: bool,
+    /// Begin each phase when a line on standard input says so; ends when it closes.
+    #[arg(long)]
+    led: bool,
     /// Clock of the run, as whoever started it says it; otherwise one of its own.
     #[arg(long, value_name = "ORIGIN,SCALE")]
     clock: Option<Tsc>,
@@ -81,9 +85,15 @@ fn load(file: &Path) -> anyhow::Result<Config> {
 }
 
 fn generate(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !arguments.led || config.network.is_none(),
+        "--led: a server that is the network as well is the only one and leads itself"
+    );
     let stop = Arc::new(Stop::new());
-    stop_on_request(&stop, arguments.supervised)?;
-    let eal = Eal::init(&EalConfig::new(format!("kronogen-{}", std::process::id())))?;
+    let lead = arguments.led.then(Arc::<Lead>::default);
+    stop_on_request(&stop, arguments.supervised, lead.clone())?;
+    let all = config.cores.iter().flat_map(|core| &core.ports);
+    let eal = Eal::init(&EalConfig::of(format!("kronogen-{}", std::process::id()), all))?;
     let mut ports = open_ports(&eal, config)?;
     say(&Line::Listening { cores: ports.len() });
     // Whom a router watches may come and go.
@@ -93,9 +103,20 @@ fn generate(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     let clock = arguments.clock.unwrap_or_else(Tsc::calibrate);
-    let outcomes = match &config.network {
-        None => run_cores(config, ports, &clock, &stop, |notice| say(&Line::from(notice)))?,
-        Some(network) => through(network, config, ports, &clock, &stop)?,
+    let tell = |notice: Notice<'_>| say(&Line::new(notice, clock.now()));
+    let outcomes = match (&config.network, &lead) {
+        (Some(network), _) => through(network, config, ports, &clock, &stop)?,
+        (None, None) => run_cores(config, ports, &clock, &stop, tell)?,
+        (None, Some(lead)) => {
+            let mut said = false;
+            let mut start_of = |phase| {
+                if !std::mem::replace(&mut said, true) {
+                    say(&Line::Stands);
+                }
+                lead.start_of(phase)
+            };
+            run_cores_when(config, ports, &mut start_of, &clock, &stop, tell)?
+        }
     };
     say(&Line::Records(outcomes.into_iter().map(|core| core.records).collect()));
     Ok(())
@@ -118,12 +139,13 @@ fn through(
     let hubs = ports.into_iter().map(|port| Switch::new(port, fib.clone(), &neighbours));
     let hubs = hubs.zip([control]).map(|(switch, control)| Hub::new(switch, control)).collect();
     let stands = AtomicBool::new(awaited == 0);
-    let outcomes = run_cores_once(config, hubs, &stands, clock, stop, |notice| {
+    let mut start_of = |_| stands.load(Ordering::Relaxed).then(|| soon(clock));
+    let outcomes = run_cores_when(config, hubs, &mut start_of, clock, stop, |notice| {
         noticed.tell();
         if noticed.used >= awaited {
             stands.store(true, Ordering::Relaxed);
         }
-        say(&Line::from(notice));
+        say(&Line::new(notice, clock.now()));
     })?;
     noticed.tell();
     Ok(outcomes)
@@ -171,7 +193,11 @@ fn say(line: &Line) {
     }
 }
 
-fn stop_on_request(stop: &Arc<Stop>, supervised: bool) -> anyhow::Result<()> {
+fn stop_on_request(
+    stop: &Arc<Stop>,
+    supervised: bool,
+    lead: Option<Arc<Lead>>,
+) -> anyhow::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
     let on_signal = stop.clone();
@@ -180,8 +206,18 @@ fn stop_on_request(stop: &Arc<Stop>, supervised: bool) -> anyhow::Result<()> {
             on_signal.set();
         }
     });
-    if supervised {
-        let on_close = stop.clone();
+    let on_close = stop.clone();
+    if let Some(lead) = lead {
+        thread::spawn(move || {
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                if let Err(error) = lead.hear(&line) {
+                    eprintln!("kronogen: {error}");
+                    break;
+                }
+            }
+            on_close.set();
+        });
+    } else if supervised {
         thread::spawn(move || {
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             on_close.set();

@@ -15,12 +15,18 @@ pub enum Line {
         /// Number of cores.
         cores: usize,
     },
+    /// Every core has its memory: one that is led awaits its orders.
+    Stands,
     /// A phase, counted from 0, begins at this instant.
     Begins {
         /// The phase.
         phase: usize,
         /// Its start, on the clock of this process.
         start: Nanos,
+        /// How long after it the cores could have heard of it at the earliest: 0 but where the
+        /// order came too late. They begin at once then, and send what they have missed in a burst.
+        #[serde(default)]
+        late_ns: u64,
     },
     /// A phase has ended and drained on all cores.
     Ended {
@@ -40,10 +46,13 @@ pub enum Line {
     Records(Vec<Vec<Record>>),
 }
 
-impl From<Notice<'_>> for Line {
-    fn from(notice: Notice<'_>) -> Line {
+impl Line {
+    /// What is said of `notice` at the instant `now`.
+    pub fn new(notice: Notice<'_>, now: Nanos) -> Line {
         match notice {
-            Notice::Begins(phase, start) => Line::Begins { phase, start },
+            Notice::Begins(phase, start) => {
+                Line::Begins { phase, start, late_ns: now.since(start).0 }
+            }
             Notice::Ended(phase) => Line::Ended { phase },
             Notice::Sample(now, rows) => Line::Sample { now, rows: rows.to_vec() },
         }

@@ -19,7 +19,7 @@ use dataplane::thread::{PinError, pin};
 use dataplane::worker::{CoreId, ServerId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -132,17 +132,23 @@ pub fn run_cores<P: Port + Send>(
     stop: &Stop,
     notify: impl FnMut(Notice<'_>),
 ) -> Result<Vec<Outcome>, RunError> {
-    run_cores_once(config, ports, &AtomicBool::new(true), clock, stop, notify)
+    run_cores_when(config, ports, &mut |_| Some(soon(clock)), clock, stop, notify)
 }
 
-/// The same, once `may_begin` is set: a network may take its time.
+/// The instant at which cores begin together that are told now.
+pub fn soon(clock: &Tsc) -> Nanos {
+    clock.now() + LEAD
+}
+
+/// The same, each phase when `start_of` it is known. It is asked again and again once every core
+/// has come to rest: a network may take its time to stand, and other servers to be ready.
 ///
 /// # Errors
 /// As [`run_cores`].
-pub fn run_cores_once<P: Port + Send>(
+pub fn run_cores_when<P: Port + Send>(
     config: &Config,
     ports: Vec<P>,
-    may_begin: &AtomicBool,
+    start_of: &mut dyn FnMut(usize) -> Option<Nanos>,
     clock: &Tsc,
     stop: &Stop,
     mut notify: impl FnMut(Notice<'_>),
@@ -171,8 +177,8 @@ pub fn run_cores_once<P: Port + Send>(
             })
             .collect();
         let watch = Watch { config, clock, stop, progress: &progress, gone: &gone };
-        let stands = || may_begin.load(Ordering::Relaxed) && ready.load(Ordering::Relaxed) == cores;
-        watch.conduct(&control, &stands, &mut notify);
+        let stands = || ready.load(Ordering::Relaxed) == cores;
+        watch.conduct(&control, &stands, start_of, &mut notify);
         control.finish();
         let joined = threads.into_iter().zip(&config.cores).map(|(thread, core)| {
             thread.join().unwrap_or_else(|panic| {
@@ -249,11 +255,12 @@ impl Watch<'_> {
         &self,
         control: &Control,
         stands: &dyn Fn() -> bool,
+        start_of: &mut dyn FnMut(usize) -> Option<Nanos>,
         notify: &mut impl FnMut(Notice<'_>),
     ) {
         let mut rows = Vec::with_capacity(self.progress.len());
         let mut sampled = self.clock.now();
-        let mut wait = |notify: &mut dyn FnMut(Notice<'_>), done: &dyn Fn() -> bool| {
+        let mut wait = |notify: &mut dyn FnMut(Notice<'_>), done: &mut dyn FnMut() -> bool| {
             while !done() {
                 if self.stop.is_set() || self.gone.load(Ordering::Relaxed) > 0 {
                     return false;
@@ -268,16 +275,24 @@ impl Watch<'_> {
             }
             true
         };
-        if !wait(notify, stands) {
+        if !wait(notify, &mut || stands()) {
             return;
         }
         for phase in 0..self.config.phases.len() {
-            let start = self.clock.now() + LEAD;
+            let mut known = None;
+            let mut is_known = || {
+                known = start_of(phase);
+                known.is_some()
+            };
+            if !wait(notify, &mut is_known) {
+                return;
+            }
+            let Some(start) = known else { return };
             notify(Notice::Begins(phase, start));
             control.begin(phase, start);
             let ended =
                 |progress: &Arc<Progress>| progress.get(Field::PhasesEnded as usize) > phase as u64;
-            if !wait(notify, &|| self.progress.iter().all(ended)) {
+            if !wait(notify, &mut || self.progress.iter().all(ended)) {
                 return;
             }
             notify(Notice::Ended(phase));

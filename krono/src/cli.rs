@@ -7,6 +7,7 @@ use format::unit::{Duration, PacketRate};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Traffic generator and benchmark harness for stateful network functions.
@@ -101,6 +102,13 @@ pub enum Command {
                       '{\"seed\":1,\"bursts\":1000,\"cohorts\":1}'"
     )]
     Slices(Slices),
+    /// Start servers of runs on this machine for a controller elsewhere (see docs/hosts.md)
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Example:\n  krono agent keys --out keys\n  krono agent --listen \
+                      10.0.0.1:7800 --tls keys/agent"
+    )]
+    Agent(Agent),
     /// Print the JSON schema of scenario and summary
     #[command(after_help = "Example:\n  krono schema summary > krono.summary.1.json")]
     Schema(Schema),
@@ -372,6 +380,35 @@ pub struct Paper {
     /// Show no progress on stderr
     #[arg(long)]
     pub no_live: bool,
+}
+
+/// `krono agent`.
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// Something else than being an agent.
+    #[command(subcommand)]
+    pub command: Option<AgentCommand>,
+    /// Address and port to listen on; port 0 is any that is free, and is printed
+    #[arg(long, value_name = "ADDR:PORT", required_unless_present = "stdio")]
+    pub listen: Option<SocketAddr>,
+    /// Keys for mutual TLS, without which only loopback addresses are taken
+    #[arg(long, value_name = "DIR", requires = "listen")]
+    pub tls: Option<PathBuf>,
+    /// Talk over standard input and output, as `ssh` in a hosts file has it
+    #[arg(long, conflicts_with = "listen")]
+    pub stdio: bool,
+}
+
+/// What `krono agent` does besides.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Make keys for agents and for controllers
+    #[command(after_help = "Example:\n  krono agent keys --out keys")]
+    Keys {
+        /// Folder in which `agent` and `controller` are made
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 /// `krono report`.

@@ -4,11 +4,13 @@
 //! plan alone; nothing here looks at the machine. [`crate::capacity`] compares the figures with it.
 
 use crate::capacity::{Memory, cpus_needed};
+use crate::layout::Layout;
 use analysis::figure;
 use comfy_table::{CellAlignment, Table, presets};
 use format::Plan;
-use format::plan::{Attack, Criterion, Faults, Rate, Shape, Until};
+use format::plan::{Attack, Criterion, Faults, Rate, Shape, Testbed, Until};
 use format::scenario::Demand;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Packets that open a connection: the first and its answer; TCP adds the acknowledgement.
@@ -49,6 +51,26 @@ pub fn explain(plan: &Plan) -> String {
     line("duration", duration(plan, &demand));
     line("memory", Memory::of(plan, &demand).to_string());
     line("pass", criteria(&plan.pass));
+    if let Testbed::Hosts(_) = plan.testbed {
+        let _ = write!(text, "\n{}", routes(plan));
+    }
+    text
+}
+
+/// What the router of a network between machines has to be told, as Linux takes it.
+fn routes(plan: &Plan) -> String {
+    let mut text =
+        "routes of the router behind `network.gateway`, as `ip -batch` takes them, on an \
+                    interface with an address in 10.0.0.0/8:\n"
+            .to_owned();
+    let routes = Layout::new(plan).routes_to_generators();
+    let cores: BTreeMap<_, _> = routes.iter().map(|(_, core)| (core.ip, core.mac)).collect();
+    for (ip, mac) in cores {
+        let _ = writeln!(text, "neighbour replace {ip} lladdr {mac} nud permanent dev INTERFACE");
+    }
+    for (prefix, core) in routes {
+        let _ = writeln!(text, "route replace {prefix} via {} dev INTERFACE", core.ip);
+    }
     text
 }
 

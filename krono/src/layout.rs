@@ -368,6 +368,15 @@ impl<'a> Layout<'a> {
         Fib::new(&self.macs(), &hops, &by_destination, &[])
     }
 
+    /// What a router between machines has to know: whose each prefix is that generator cores play.
+    /// All else that it is sent has come from them.
+    pub fn routes_to_generators(&self) -> Vec<(Ipv4Net, Identity)> {
+        let core = |index| self.identity(Role::Generator, index);
+        let internet = (0..self.generators).map(|index| (self.internet(index), core(index)));
+        let subscribers = self.pairs().map(|(sut, g)| (self.subscribers(sut, g), core(g)));
+        internet.chain(subscribers).collect()
+    }
+
     fn pairs(&self) -> impl Iterator<Item = (u32, u32)> + use<> {
         let generators = self.generators;
         (0..self.suts).flat_map(move |sut| (0..generators).map(move |g| (sut, g)))

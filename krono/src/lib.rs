@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod capacity;
 pub mod check;
 pub mod cli;

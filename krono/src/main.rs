@@ -9,7 +9,7 @@ use krono::exit::{self, Answer};
 use krono::machine::Machine;
 use krono::term::{self, Colour};
 use krono::{
-    check, doctor, explain, gate, paper, replay, report, run, scenario, schema, slices, suite,
+    agent, check, doctor, explain, gate, paper, replay, report, run, scenario, schema, slices, suite,
 };
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -54,6 +54,7 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
         }
         Command::Slices(args) => slices::slices(&args),
         Command::Gate(args) => gate::gate(&args),
+        Command::Agent(args) => agent::serve::agent(&args),
         Command::Schema(args) => Ok(Answer::good(schema::schema(args.of)?)),
     }
 }

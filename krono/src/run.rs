@@ -95,7 +95,12 @@ pub(crate) fn keep(
     let before = setting.machine.cpu_time();
     let outcome = record.measure(&loaded.plan, setting.references, stop, live)?;
     let after = setting.machine.cpu_time();
-    let steal_share = before.zip(after).and_then(|(before, after)| after.steal_share_since(before));
+    // Of the controller's machine, it says nothing of the servers'.
+    let here = !matches!(loaded.plan.testbed, Testbed::Hosts(_));
+    let steal_share = before
+        .zip(after)
+        .filter(|_| here)
+        .and_then(|(before, after)| after.steal_share_since(before));
     let summary = record.end(&loaded.plan, setting, &started, steal_share, &outcome)?;
     let page = analysis::report::write(record.directory.path()).context("no report written")?;
     Ok(Kept { summary, outcome, page })
@@ -120,14 +125,19 @@ pub(crate) fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Re
             .err()
             .map(|error| error.to_string())
             .or_else(|| testbed::process::lacking(plan)),
-        Testbed::Netns | Testbed::Hosts(_) => {
-            Some("not available in this version; use sim, embedded or process".to_owned())
+        Testbed::Hosts(_) => testbed::hosts::lacking(plan),
+        Testbed::Netns => {
+            Some("not available in this version; use sim, embedded, process or hosts".to_owned())
         }
     };
     if let Some(missing) = missing {
         let testbed = plan.testbed.clone();
         let refusal = TestbedError::Unavailable { testbed, missing };
         return Err(Refusal::CannotRun(refusal.to_string()));
+    }
+    if let Testbed::Hosts(file) = &plan.testbed {
+        // What it takes, other machines have to have.
+        return testbed::hosts::read(plan, file).map(drop);
     }
     match capacity::lacking(plan, cpus_allowed().len(), machine.memory_available_bytes()) {
         Some(lacking) => Err(Refusal::Usage(lacking)),
@@ -204,6 +214,7 @@ impl Record {
         };
         let outcome = match (&plan.testbed, references) {
             (Testbed::Process, _) => testbed::process::run(plan, stop, &mut observe),
+            (Testbed::Hosts(file), _) => testbed::hosts::run(plan, file, stop, &mut observe),
             (Testbed::Sim, _) => testbed::sim::run(plan, stop, &mut observe),
             (_, None) => testbed::embedded::run(plan, stop, &mut observe),
             (_, Some(known)) => testbed::embedded::run_beside(plan, known, stop, &mut observe),
@@ -234,6 +245,9 @@ impl Record {
         if !outcome.injected.is_empty() {
             self.directory.table("connections.csv")?.append(&connection_rows(outcome))?;
             self.directory.table("recovery.csv")?.append(&recovery_windows(outcome))?;
+        }
+        if !outcome.servers.is_empty() {
+            self.directory.write("servers.json", pretty(&outcome.servers)?.as_bytes())?;
         }
         let log = latency_log(plan, outcome, started.wall)?;
         self.directory.write("latency.hlog", &log)?;

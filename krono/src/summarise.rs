@@ -92,6 +92,7 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
     }
     let missed = recovery::missed(plan, outcome);
     summary.invalid_reasons = certificate::invalid_reasons(&summary, &load, &trials, missed);
+    summary.invalid_reasons.extend(outcome.faults.iter().cloned());
     summary.valid = summary.invalid_reasons.is_empty();
     summary.pass = summary.judge(&plan.pass);
     let doubts = analysis::warn::warnings(&summary, samples);

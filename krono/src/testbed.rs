@@ -5,10 +5,13 @@
 
 mod core;
 pub mod embedded;
+mod fleet;
+pub mod hosts;
 mod inject;
 mod monitor;
 mod network;
 pub mod process;
+pub mod program;
 mod reference;
 pub mod sim;
 mod watch;
@@ -45,6 +48,11 @@ pub struct Outcome {
     pub events: Vec<Event>,
     /// What was done to the SUT, in order.
     pub injected: Vec<Injected>,
+    /// Why these figures prove nothing, as far as the testbed knows: servers that were lost or
+    /// late.
+    pub faults: Vec<String>,
+    /// The servers, where each is a machine of its own.
+    pub servers: Vec<hosts::Record>,
     /// The run was stopped before its end: what is here is what was counted until then.
     pub interrupted: bool,
 }

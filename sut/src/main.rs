@@ -75,7 +75,8 @@ fn serve(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let idle = if arguments.adaptive { Idle::Sleep } else { Idle::Spin };
     let orders = Orders { idle, ..Orders::default() };
     let asked = Asked::listen(arguments.supervised)?;
-    let eal = Eal::init(&EalConfig::new(format!("krononat-{}", std::process::id())))?;
+    let all = config.cores.iter().flat_map(|core| &core.ports);
+    let eal = Eal::init(&EalConfig::of(format!("krononat-{}", std::process::id()), all))?;
     let ports = open_ports(&eal, config)?;
     let clock = arguments.clock.unwrap_or_else(Tsc::calibrate);
     let counters: Vec<Arc<Counters>> = config.cores.iter().map(|_| Arc::default()).collect();

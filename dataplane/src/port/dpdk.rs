@@ -70,6 +70,20 @@ impl EalConfig {
             verbose: false,
         }
     }
+
+    /// The same for a process with these ports: those on PCI are the only ones it takes, and need
+    /// huge pages.
+    pub fn of<'a>(
+        file_prefix: impl Into<String>,
+        ports: impl IntoIterator<Item = &'a PortKind>,
+    ) -> Self {
+        let address = |port: &PortKind| match port {
+            PortKind::Pci { address } => Some(address.clone()),
+            _ => None,
+        };
+        let pci: Vec<String> = ports.into_iter().filter_map(address).collect();
+        Self { huge: !pci.is_empty(), pci, ..Self::new(file_prefix) }
+    }
 }
 
 /// What a lane of a port is made of.
@@ -179,6 +193,16 @@ pub enum DpdkError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_ports_on_pci_ask_for_nics_and_huge_pages() {
+        let interface = PortKind::AfPacket { interface: "eth0".to_owned() };
+        let nic = PortKind::Pci { address: "0000:3b:02.0".to_owned() };
+        let none = EalConfig::of("krono-a", [&interface]);
+        assert_eq!(none, EalConfig::new("krono-a"));
+        let one = EalConfig::of("krono-b", [&interface, &nic]);
+        assert!(one.huge && one.pci == ["0000:3b:02.0"], "{one:?}");
+    }
 
     #[test]
     fn absence_says_what_to_install() {

@@ -5,9 +5,8 @@
 //! goes wrong later is traced back by position, to a line of the file or to the `--set` that did
 //! it.
 
-use super::keys::Keys;
 use crate::error::{Diagnostic, Place};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,14 +18,14 @@ const SOURCE_BYTES_MAX: usize = 1 << 18;
 
 /// Where each key was written, by its path.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     file: String,
     places: BTreeMap<String, Place>,
 }
 
 impl Places {
     /// Where `key` was written, or the nearest table around it that was.
-    pub(super) fn of(&self, key: &str) -> Place {
+    pub(crate) fn of(&self, key: &str) -> Place {
         let mut path = key;
         loop {
             if let Some(place) = self.places.get(path) {
@@ -50,7 +49,7 @@ pub(super) fn part(name: &str) -> Cow<'_, str> {
 }
 
 /// A parsed text with its overrides.
-pub(super) struct Document<'a> {
+pub(crate) struct Document<'a> {
     source: &'a str,
     file: &'a str,
     overrides: Vec<String>,
@@ -59,10 +58,10 @@ pub(super) struct Document<'a> {
 
 impl<'a> Document<'a> {
     /// Parses `source`; `file` is its name in messages.
-    pub(super) fn parse(source: &'a str, file: &'a str) -> Result<Document<'a>, Diagnostic> {
+    pub(crate) fn parse(source: &'a str, file: &'a str) -> Result<Document<'a>, Diagnostic> {
         let at = |offset| line_place(source, file, offset);
         if source.len() > SOURCE_BYTES_MAX {
-            let problem = format!("{} bytes are too long for a scenario", source.len());
+            let problem = format!("{} bytes are too long", source.len());
             let place = Place::File { file: file.to_owned(), line: None };
             return Err(Diagnostic::new(place, "", problem)
                 .expected(format!("at most {SOURCE_BYTES_MAX} bytes")));
@@ -128,7 +127,7 @@ impl<'a> Document<'a> {
     }
 
     /// Reads the document as keys.
-    pub(super) fn read(self) -> Result<(Keys, Places), Diagnostic> {
+    pub(crate) fn read<T: DeserializeOwned>(self) -> Result<(T, Places), Diagnostic> {
         let Document { source, file, overrides, root } = self;
         let mut spans = Vec::new();
         walk(root.get_ref(), "", &mut spans);
@@ -136,7 +135,7 @@ impl<'a> Document<'a> {
             Some(index) if index < overrides.len() => Place::Override(overrides[index].clone()),
             _ => line_place(source, file, offset),
         };
-        match Keys::deserialize(toml::de::Deserializer::from(root)) {
+        match T::deserialize(toml::de::Deserializer::from(root)) {
             Ok(keys) => {
                 let places =
                     spans.into_iter().map(|Spot { path, value, .. }| (path, place(value.start)));

@@ -1,7 +1,6 @@
 //! The SUT's own figures, read from outside: samples while it runs, differences over a phase.
 
 use super::SutCore;
-use dataplane::clock::Tsc;
 use format::sample::{Role, Sample};
 use krononat::verdict::Drop;
 use krononat::worker::Tally;
@@ -20,12 +19,12 @@ fn grown(before: u64, after: u64) -> u64 {
     after.checked_sub(before).unwrap_or(after)
 }
 
-/// What a core did between two readings.
-pub(super) fn core(before: &Reading, after: &Reading, clock: &Tsc) -> SutCore {
+/// What a core did between two readings, on a machine whose counter advances at `hz`.
+pub(super) fn core(before: &Reading, after: &Reading, hz: f64) -> SutCore {
     let (a, b) = (&before.tally, &after.tally);
     let forwarded = grown(a.forwarded, b.forwarded);
     let busy_ns = grown(a.busy_ns, b.busy_ns);
-    let cycles = clock.cycles(dataplane::clock::Nanos(busy_ns));
+    let cycles = busy_ns as f64 * hz / 1e9;
     SutCore {
         server: after.server,
         core: after.core,

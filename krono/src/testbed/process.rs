@@ -13,12 +13,9 @@
 //!
 //! It refuses several generator cores, which would take a switch between them, and to disturb links.
 
-mod fleet;
-mod server;
-
-use self::fleet::Fleet;
-use self::server::Server;
+use super::fleet::{self, Fleet};
 use super::inject::{self, Due};
+use super::program::{self, Server};
 use super::watch::Watch;
 use super::{Observation, Outcome, TestbedError};
 use crate::layout::Layout;
@@ -66,7 +63,7 @@ fn available(plan: &Plan) -> Result<Programs, String> {
     if let Some(missing) = lacking(plan) {
         return Err(missing);
     }
-    Ok(Programs { kronogen: program("kronogen")?, krononat: program("krononat")? })
+    Ok(Programs { kronogen: program::beside("kronogen")?, krononat: program::beside("krononat")? })
 }
 
 /// What this testbed cannot do, if the plan asks for it.
@@ -89,17 +86,6 @@ pub(crate) fn lacking(plan: &Plan) -> Option<String> {
     fleet::lacking(plan)
 }
 
-/// A program beside this one, or in a folder above as examples and tests have it, or in PATH.
-fn program(name: &str) -> Result<PathBuf, String> {
-    let me = std::env::current_exe().unwrap_or_default();
-    let beside = me.ancestors().skip(1).take(2).map(|folder| folder.join(name));
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&paths).map(|folder| folder.join(name));
-    beside.chain(in_path).find(|path| path.is_file()).ok_or_else(|| {
-        format!("the program {name} is neither beside krono nor in PATH: `cargo build --bins`")
-    })
-}
-
 fn measure(
     plan: &Plan,
     programs: &Programs,
@@ -111,13 +97,20 @@ fn measure(
     let folder = tempfile::tempdir().context("a folder for the configurations")?;
     let (generator_file, sut_files) = configure(plan, &layout, folder.path())?;
     let name = "kronogen".to_owned();
-    let mut generator = Server::start(name, &programs.kronogen, &generator_file, &clock, &[])?;
+    let mut generator: Server<Line> =
+        program::start(name, &programs.kronogen, &generator_file, &clock, &[])?;
     match generator.next()? {
         Some(Line::Listening { .. }) => {}
         other => bail!("kronogen began with {other:?}"),
     }
     let absent = plan.absent_at_start();
-    let mut fleet = Fleet::start(&layout, &programs.krononat, sut_files, &absent, &clock)?;
+    let more: &[&str] = if layout.idle() == Idle::Sleep { &["--adaptive"] } else { &[] };
+    let launch = |server: usize| {
+        let name = format!("krononat of sut.server[{server}]");
+        program::start(name, &programs.krononat, &sut_files[server], &clock, more)
+    };
+    let servers = plan.topology.sut_servers;
+    let mut fleet = Fleet::start(&layout, servers, Box::new(launch), &absent)?;
     let latest = fleet.readings();
     let read = || latest.borrow().clone();
     let mut watch = Watch::new(&layout, &read, &clock, observe);
@@ -138,7 +131,7 @@ fn measure(
         fleet.look()?;
         match line {
             Some(Line::Records(records)) => break records,
-            Some(Line::Begins { phase, start }) => {
+            Some(Line::Begins { phase, start, .. }) => {
                 begun = true;
                 due = inject::due(plan, &layout, phase, start);
                 watch.notice(Notice::Begins(phase, start));
@@ -147,6 +140,7 @@ fn measure(
             Some(Line::Sample { now, rows }) => watch.notice(Notice::Sample(now, &rows)),
             Some(Line::Router(event)) => watch.noticed(&event),
             Some(Line::Listening { .. }) => bail!("kronogen listens twice"),
+            Some(Line::Stands) => bail!("kronogen takes itself for led"),
             None if stop.is_set() && !asked => {
                 asked = true;
                 generator.ask_to_end();

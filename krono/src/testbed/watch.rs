@@ -15,12 +15,16 @@ use kronogen::run::Notice;
 use kronogen::trial::Record;
 use krononat::worker::Tally;
 
+/// What a generator core had published at an instant.
+pub(super) type Row = (Nanos, kronogen::run::Sample);
+
 /// Follows a run: samples, phase boundaries, the SUT's own figures.
 pub(super) struct Watch<'a> {
     layout: &'a Layout<'a>,
     /// Reads what every SUT core has counted.
     read: &'a dyn Fn() -> Vec<Reading>,
-    clock: &'a Tsc,
+    /// Frequency of each SUT server's time-stamp counter, in Hz; that of the last for those beyond.
+    sut_hz: Vec<f64>,
     observe: &'a mut dyn FnMut(Observation),
     origin: Option<Nanos>,
     phase: usize,
@@ -28,7 +32,7 @@ pub(super) struct Watch<'a> {
     /// The SUT at the start of the phase, and per phase ended what it did.
     sut_before: Vec<Reading>,
     sut: Vec<Vec<SutCore>>,
-    last: Option<(Nanos, Vec<Reading>, Vec<kronogen::run::Sample>)>,
+    last: Option<(Nanos, Vec<Reading>, Vec<Row>)>,
     events: Vec<Event>,
     injected: Vec<Injected>,
     /// Takeovers of each SUT core, as last read.
@@ -45,7 +49,7 @@ impl<'a> Watch<'a> {
         Watch {
             layout,
             read,
-            clock,
+            sut_hz: vec![clock.hz()],
             observe,
             origin: None,
             phase: 0,
@@ -57,6 +61,12 @@ impl<'a> Watch<'a> {
             injected: Vec::new(),
             taken: Vec::new(),
         }
+    }
+
+    /// The same, with SUT servers on machines of their own: frequency of each one's time-stamp
+    /// counter.
+    pub(super) fn with_frequencies(self, sut_hz: Vec<f64>) -> Self {
+        Watch { sut_hz, ..self }
     }
 
     pub(super) fn notice(&mut self, notice: Notice<'_>) {
@@ -78,7 +88,9 @@ impl<'a> Watch<'a> {
                 let after = (self.read)();
                 self.sut.push(self.differences(&after));
             }
-            Notice::Sample(now, rows) => self.sample(now, rows),
+            Notice::Sample(now, rows) => {
+                self.sample(now, rows.iter().map(|row| (now, *row)).collect());
+            }
         }
     }
 
@@ -136,10 +148,15 @@ impl<'a> Watch<'a> {
 
     fn differences(&self, after: &[Reading]) -> Vec<SutCore> {
         let pairs = self.sut_before.iter().zip(after);
-        pairs.map(|(before, after)| monitor::core(before, after, self.clock)).collect()
+        let hz = |server: u16| {
+            let of = self.sut_hz.get(usize::from(server)).or(self.sut_hz.last());
+            of.copied().unwrap_or_default()
+        };
+        pairs.map(|(before, after)| monitor::core(before, after, hz(after.server))).collect()
     }
 
-    fn sample(&mut self, now: Nanos, rows: &[kronogen::run::Sample]) {
+    /// A sampling instant. Rows of other servers are some time older: each has its own.
+    pub(super) fn sample(&mut self, now: Nanos, rows: Vec<Row>) {
         let Some(origin) = self.origin else { return };
         let readings = (self.read)();
         self.takeovers(&readings);
@@ -147,8 +164,12 @@ impl<'a> Watch<'a> {
         let mut samples = Vec::new();
         if let Some((then, sut_then, rows_then)) = &self.last {
             let (t_s, seconds) = (now.since(origin).as_secs_f64(), now.since(*then).as_secs_f64());
-            for (before, after) in rows_then.iter().zip(rows) {
-                samples.push(generator_row(before, after, t_s, seconds, &phase.name));
+            for ((then, before), (now, after)) in rows_then.iter().zip(&rows) {
+                let seconds = now.since(*then).as_secs_f64();
+                // A server that has said nothing since has no row.
+                if seconds > 0.0 {
+                    samples.push(generator_row(before, after, t_s, seconds, &phase.name));
+                }
             }
             for (before, after) in sut_then.iter().zip(&readings) {
                 samples.push(monitor::sample(before, after, t_s, seconds, &phase.name));
@@ -162,7 +183,7 @@ impl<'a> Watch<'a> {
         };
         let drops = monitor::all_drops(&readings);
         (self.observe)(Observation { phase: phase.name.clone(), left_s, samples, drops });
-        self.last = Some((now, readings, rows.to_vec()));
+        self.last = Some((now, readings, rows));
     }
 
     /// Puts together what both sides have counted; `generated` holds the records of each generator

@@ -1,19 +1,18 @@
-//! The servers under test as processes, and what is done to them: killed, stopped, asked to leave,
-//! started again. Nobody else is told; the network finds out by their packets.
+//! The servers under test as processes, here or behind agents, and what is done to them: killed,
+//! stopped, asked to leave, started again. Nobody else is told; the network finds out by their
+//! packets.
 
-use super::server::Server;
+use super::monitor::Reading;
+use super::program::Server;
 use crate::layout::Layout;
-use crate::testbed::monitor::Reading;
 use anyhow::{bail, ensure};
-use dataplane::clock::Tsc;
-use dataplane::run::Idle;
 use format::plan::{Action, Injection, Plan};
 use krononat::report::Line;
 use krononat::worker::Tally;
 use nix::sys::signal::Signal;
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What is to come of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +28,6 @@ enum Fate {
 }
 
 struct Slot {
-    name: String,
-    config: PathBuf,
     process: Option<Server<Line>>,
     fate: Fate,
 }
@@ -38,12 +35,12 @@ struct Slot {
 /// What each core has told last.
 pub(super) type Readings = Rc<RefCell<Vec<Reading>>>;
 
+/// Starts a server under test.
+pub(super) type Launch<'a> = Box<dyn Fn(usize) -> anyhow::Result<Server<Line>> + 'a>;
+
 /// All servers under test.
-pub(super) struct Fleet {
-    program: PathBuf,
-    clock: Tsc,
-    /// They sleep when there is nothing to do.
-    adaptive: bool,
+pub(super) struct Fleet<'a> {
+    launch: Launch<'a>,
     slots: Vec<Slot>,
     latest: Readings,
 }
@@ -69,29 +66,21 @@ pub(super) fn lacking(plan: &Plan) -> Option<String> {
     })
 }
 
-impl Fleet {
-    /// Servers with the configurations `configs`; those that are not absent are started, and stand when
-    /// this returns.
+impl<'a> Fleet<'a> {
+    /// `servers` of them; those that are not absent are launched, and stand when this returns.
     pub(super) fn start(
         layout: &Layout<'_>,
-        program: &Path,
-        configs: Vec<PathBuf>,
+        servers: u16,
+        launch: Launch<'a>,
         absent: &[u16],
-        clock: &Tsc,
-    ) -> anyhow::Result<Fleet> {
-        let slot = |(server, config): (usize, PathBuf)| {
-            let name = format!("krononat of sut.server[{server}]");
-            Slot { name, config, process: None, fate: Fate::Dead }
-        };
-        let slots = configs.into_iter().enumerate().map(slot).collect();
+    ) -> anyhow::Result<Fleet<'a>> {
+        let slots = (0..servers).map(|_| Slot { process: None, fate: Fate::Dead }).collect();
         let reading = |index| {
             let (server, core) = layout.sut_place(index);
             Reading { server, core, tally: Tally::default() }
         };
         let latest = Rc::new(RefCell::new((0..layout.suts()).map(reading).collect()));
-        let adaptive = layout.idle() == Idle::Sleep;
-        let mut fleet =
-            Fleet { program: program.to_owned(), clock: *clock, adaptive, slots, latest };
+        let mut fleet = Fleet { launch, slots, latest };
         for index in (0..fleet.slots.len()).filter(|&index| !absent.contains(&(index as u16))) {
             fleet.launch(index)?;
         }
@@ -99,7 +88,7 @@ impl Fleet {
             let Some(process) = &mut slot.process else { continue };
             match process.next()? {
                 Some(Line::Ready { .. }) => {}
-                other => bail!("{} began with {other:?}", slot.name),
+                other => bail!("{} began with {other:?}", process.name()),
             }
         }
         Ok(fleet)
@@ -109,9 +98,7 @@ impl Fleet {
         let slot = &mut self.slots[index];
         // One that still lives, as one that hangs may, makes room.
         slot.process = None;
-        let name = slot.name.clone();
-        let more: &[&str] = if self.adaptive { &["--adaptive"] } else { &[] };
-        slot.process = Some(Server::start(name, &self.program, &slot.config, &self.clock, more)?);
+        slot.process = Some((self.launch)(index)?);
         slot.fate = Fate::Runs;
         Ok(())
     }
@@ -126,15 +113,16 @@ impl Fleet {
         for index in 0..self.slots.len() {
             let (slot, latest) = (&mut self.slots[index], &self.latest);
             let Some(process) = &mut slot.process else { continue };
-            let Some(status) = process.drain(|line| note(latest, line))? else { continue };
+            let Some(end) = process.drain(|line| note(latest, line))? else { continue };
+            let name = process.name().to_owned();
             slot.process = None;
             let fate = slot.fate;
             slot.fate = Fate::Dead;
             match fate {
                 Fate::Dead => {}
-                Fate::Leaves => ensure!(status.success(), "{}: {status}", slot.name),
+                Fate::Leaves => ensure!(end.success(), "{name}: {end}"),
                 Fate::Renews => self.launch(index)?,
-                Fate::Runs => bail!("{} ended early, {status}: its reason is above", slot.name),
+                Fate::Runs => bail!("{name} ended early, {end}: its reason is above"),
             }
         }
         Ok(())
@@ -144,8 +132,8 @@ impl Fleet {
     pub(super) fn inject(&mut self, injection: Injection) -> anyhow::Result<()> {
         let index = usize::from(injection.target.server);
         let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
-        let signal =
-            |signal| slot.process.as_ref().map_or(Ok(()), |process| process.signal(signal));
+        let process = &mut slot.process;
+        let mut signal = |signal| process.as_mut().map_or(Ok(()), |process| process.signal(signal));
         match injection.action {
             Action::Kill => {
                 signal(Signal::SIGKILL)?;
@@ -172,6 +160,12 @@ impl Fleet {
             | Action::Heal => {}
         }
         Ok(())
+    }
+
+    /// The first that has said nothing for longer than `patience`.
+    pub(super) fn silent(&self, patience: Duration) -> Option<&str> {
+        let mut running = self.slots.iter().filter_map(|slot| slot.process.as_ref());
+        running.find(|process| process.silent_for() > patience).map(Server::name)
     }
 
     /// Ends all that run, and reads their last words.
