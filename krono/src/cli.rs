@@ -148,6 +148,9 @@ pub struct Run {
     /// Show no progress on stderr
     #[arg(long)]
     pub no_live: bool,
+    /// Answer Prometheus at http://ADDR:PORT/metrics while it lasts; port 0 is any that is free
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What `krono run` prints on stdout.

@@ -26,6 +26,7 @@ pub mod interrupt;
 pub mod layout;
 pub mod live;
 pub mod machine;
+pub mod metrics;
 pub mod paper;
 pub mod replay;
 pub mod report;

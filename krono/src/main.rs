@@ -9,7 +9,8 @@ use krono::exit::{self, Answer};
 use krono::machine::Machine;
 use krono::term::{self, Colour};
 use krono::{
-    agent, check, doctor, explain, gate, paper, replay, report, run, scenario, schema, slices, suite,
+    agent, check, doctor, explain, gate, paper, replay, report, run, scenario, schema, slices,
+    suite,
 };
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -63,7 +63,13 @@ pub fn paper(args: &cli::Paper) -> anyhow::Result<Answer> {
     let mut workshop = Workshop {
         directory: &directory,
         journal: Journal::open(&directory)?,
-        setting: Setting { machine, host: host.clone(), references: None, found: None },
+        setting: Setting {
+            machine,
+            host: host.clone(),
+            references: None,
+            found: None,
+            metrics: None,
+        },
         stop: &stop,
         live: &mut live,
         quick: args.quick,

@@ -13,6 +13,7 @@ use crate::host::{self, fingerprint};
 use crate::interrupt;
 use crate::live::Live;
 use crate::machine::{Machine, cpus_allowed};
+use crate::metrics::{Endpoint, Metrics};
 use crate::rundir::{RunDir, RunDirError, Table};
 use crate::scenario::{self, Loaded};
 use crate::summarise::{Context, connection_rows, latency_log, recovery_windows, summarise};
@@ -41,10 +42,16 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Answer> {
     let machine = Machine::this();
     refuse_impossible(&loaded.plan, &machine)?;
     let host = this_host(&machine);
+    let endpoint = args.metrics.map(|address| Endpoint::start(address, &loaded.plan));
+    let endpoint = endpoint.transpose()?;
     let directory = directory(args.out.as_deref(), &loaded.plan, &host)?;
+    if let Some(endpoint) = &endpoint {
+        eprintln!("metrics: {}", endpoint.url());
+    }
     let stop = interrupt::stop()?;
     let mut live = live(args);
-    let mut setting = Setting { machine, host, references: None, found: None };
+    let metrics = endpoint.as_ref().map(|endpoint| endpoint.metrics().clone());
+    let mut setting = Setting { machine, host, references: None, found: None, metrics };
     if suite::searched::is_asked(&loaded.plan) {
         match suite::searched::find(&directory, &mut loaded, &mut setting, &stop, &mut live)? {
             suite::searched::Answer::Found => {}
@@ -71,6 +78,8 @@ pub(crate) struct Setting {
     pub references: Option<References>,
     /// The search whose rate the run has.
     pub found: Option<Found>,
+    /// Who else is told what is observed.
+    pub metrics: Option<Metrics>,
 }
 
 /// What a run has left.
@@ -93,7 +102,7 @@ pub(crate) fn keep(
     let meter = Meter::new(&setting.machine, &loaded.plan);
     let mut record = Record::begin(directory, loaded, &setting.host, meter)?;
     let before = setting.machine.cpu_time();
-    let outcome = record.measure(&loaded.plan, setting.references, stop, live)?;
+    let outcome = record.measure(&loaded.plan, setting, stop, live)?;
     let after = setting.machine.cpu_time();
     // Of the controller's machine, it says nothing of the servers'.
     let here = !matches!(loaded.plan.testbed, Testbed::Hosts(_));
@@ -196,7 +205,7 @@ impl Record {
     fn measure(
         &mut self,
         plan: &Plan,
-        references: Option<References>,
+        setting: &Setting,
         stop: &Stop,
         live: &mut Live,
     ) -> anyhow::Result<Outcome> {
@@ -204,6 +213,7 @@ impl Record {
             let now = Instant::now();
             self.meter.observe(&observation, now);
             live.observe(&observation, now);
+            setting.metrics.iter().for_each(|metrics| metrics.observe(&observation));
             if self.failure.is_none()
                 && let Err(error) = self.table.append(&observation.samples)
             {
@@ -212,7 +222,7 @@ impl Record {
             }
             self.samples.extend(observation.samples);
         };
-        let outcome = match (&plan.testbed, references) {
+        let outcome = match (&plan.testbed, setting.references) {
             (Testbed::Process, _) => testbed::process::run(plan, stop, &mut observe),
             (Testbed::Hosts(file), _) => testbed::hosts::run(plan, file, stop, &mut observe),
             (Testbed::Sim, _) => testbed::sim::run(plan, stop, &mut observe),

@@ -3,7 +3,7 @@
 
 mod child;
 
-use child::{ended, first_line};
+use child::{ended, line_after};
 use dataplane::clock::Tsc;
 use krono::agent::client::{Agent, Controller, Reach};
 use krono::agent::wire::agent_client::AgentClient;
@@ -14,19 +14,22 @@ use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const KRONO: &str = env!("CARGO_BIN_EXE_krono");
 
 /// One krononat core on a memif that nobody dials: it stands, and says so ten times a second.
 fn config() -> String {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
     format!(
         "server = 0\nseed = 1\nport_block = 64\nconnections_max = 1000\n[[core]]\ncore = 0\n\
          identity = {{ mac = \"02:01:00:00:00:00\", ip = \"10.1.0.0\", gateway = \
          \"02:02:00:00:00:00\" }}\nsubscribers = [\"100.64.0.0/28\"]\nexternal = \
          \"198.18.0.0/28\"\n\
-         ports = [{{ memif-server = {{ socket = \"krono-agent-{}\", id = 0 }} }}]\n",
-        std::process::id()
+         ports = [{{ memif-server = {{ socket = \"krono-agent-{}-{}\", id = 0 }} }}]\n",
+        std::process::id(),
+        MADE.fetch_add(1, Ordering::Relaxed)
     )
 }
 
@@ -52,8 +55,8 @@ impl Running {
             .stdout(Stdio::piped())
             .spawn()
             .expect("krono starts");
-        let line = first_line(&mut child);
-        let address = line.split(' ').nth(2).unwrap_or_else(|| panic!("{line}")).to_owned();
+        let line = line_after("listening on ", child.stdout.take());
+        let address = line.split(' ').next().unwrap_or_default().to_owned();
         Running { child, address, temporary }
     }
 

@@ -145,7 +145,7 @@ impl Agent {
     /// Its clock less ours, the best of some probes.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When it does not answer, or says what no clock can.
     pub fn offset(&self) -> anyhow::Result<Offset> {
         let clock = self.controller.clock;
         let mut client = self.client.clone();
@@ -161,7 +161,8 @@ impl Agent {
         };
         let probes = self.controller.ask(question);
         let probes = probes.map_err(|status| anyhow!("{}: {}", self.name, reason(&status)))?;
-        Offset::best(&probes).context("no probes")
+        let offset = Offset::best(&probes);
+        offset.map_err(|lie| anyhow!("{}: its clock lies: {lie}", self.name))?.context("no probes")
     }
 
     /// Has it run a program that tells lines `L`, called `name` in whatever goes wrong with it.

@@ -52,6 +52,7 @@ pub(crate) fn find(
         host: setting.host.clone(),
         references: None,
         found: None,
+        metrics: setting.metrics.clone(),
     };
     let mut bench = Bench::new(directory, known, stop, live, INVALID_MAX)?;
     let ended = search(&mut bench, loaded);

@@ -11,8 +11,10 @@
 //! links meanwhile.
 
 mod lead;
+mod player;
 
-use self::lead::{Lead, Player};
+use self::lead::Lead;
+use self::player::Player;
 use super::fleet::Fleet;
 use super::program::Server;
 use super::{Observation, Outcome, TestbedError};
@@ -49,8 +51,19 @@ pub struct Record {
     pub chrony: Option<String>,
     /// Answer of `pmc` to GET TIME_STATUS_NP there; `null` where there is none.
     pub ptp: Option<String>,
-    /// Its clock at the start of each phase that it led; none for a server under test.
+    /// Its clock at the start of each phase, of a generator.
     pub phases: Vec<Began>,
+    /// Its clock after the last phase, of a generator that came so far.
+    pub after: Option<Compared>,
+}
+
+/// How a clock differs from the controller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    /// It less the controller's, in ns.
+    pub offset_ns: i64,
+    /// The true difference is no further from it, in ns.
+    pub bound_ns: u64,
 }
 
 /// How a generator began a phase.
@@ -58,10 +71,9 @@ pub struct Record {
 pub struct Began {
     /// Name of the phase.
     pub phase: String,
-    /// Its clock less the controller's, in ns.
-    pub offset_ns: i64,
-    /// The true difference is no further from it, in ns.
-    pub bound_ns: u64,
+    /// Its clock, before.
+    #[serde(flatten)]
+    pub clock: Compared,
     /// How long after the common instant it heard of it, in ns: 0 but for one that is late.
     pub late_ns: Option<u64>,
 }
@@ -172,6 +184,7 @@ impl Member {
             chrony: some(found.chrony),
             ptp: some(found.ptp),
             phases: Vec::new(),
+            after: None,
         };
         let (ports, cpus) = (server.ports.clone(), server.cpus.clone());
         Ok(Member { agent, record, ports, cpus })
@@ -245,7 +258,7 @@ fn measure(
     let (generators, suts) = members.split_at(hosts.of(Role::Generator).count());
     let mut players = Vec::with_capacity(generators.len());
     for member in generators {
-        players.push(Player::new(&member.agent, member.generate(&layout)?));
+        players.push(Player::new(&member.agent, member.generate(&layout)?, clock));
     }
     players.iter_mut().try_for_each(Player::await_ports)?;
     // With one generator core that core is the next hop.
@@ -265,7 +278,7 @@ fn measure(
     let began = std::mem::take(&mut outcome.servers);
     outcome.servers = members.iter().map(|member| member.record.clone()).collect();
     for (all, one) in outcome.servers.iter_mut().zip(began) {
-        all.phases = one.phases;
+        (all.phases, all.after) = (one.phases, one.after);
     }
     Ok(outcome)
 }

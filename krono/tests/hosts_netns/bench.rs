@@ -1,5 +1,6 @@
 //! The namespaces, their agents, and the hosts file of them.
 
+use crate::sshd::{self, Sshd};
 use anyhow::{Context, ensure};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,9 +17,8 @@ pub(crate) const MACHINES: [&str; 3] = ["gen0", "gen1", "sut0"];
 
 const ROUTER_MAC: &str = "02:00:00:00:00:fe";
 
-/// Little traffic, and workers that sleep: what is tested is that it works. UDP alone: a veth does not
-/// pad what a kernel routes to 60 bytes, as every link does, and the generator takes a TCP segment
-/// without payload for damaged then.
+/// Little traffic, and workers that sleep: what is tested is that it works. The queue of a packet
+/// socket has 512 frames, which is what comes in 100 ms: so long may a core wait for a processor.
 const SCENARIO: &str = r#"
 schema = 1
 question = "Does it work on three machines?"
@@ -30,15 +30,14 @@ sut = { kind = "krononat", servers = 1, cores = 1 }
 [traffic]
 genome = "imix-7-4-1"
 connections = 2000
-protocol = { udp = 1.0, tcp = 0.0 }
 deadline = "500ms"
 drain = "1s"
 [[phase]]
 name = "fill"
-open = "10k/s"
+open = "5k/s"
 [[phase]]
 name = "steady"
-rate = "10kpps"
+rate = "5kpps"
 for = "FOR"
 "#;
 
@@ -61,6 +60,7 @@ impl Drop for Service {
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
     services: Vec<Service>,
+    sshd: Option<Sshd>,
     pub(crate) ssh: bool,
 }
 
@@ -68,8 +68,8 @@ impl Bench {
     /// Makes it, with a measured phase of `measured`.
     pub(crate) fn new(measured: &str) -> anyhow::Result<Bench> {
         let folder = tempfile::tempdir()?;
-        let ssh = crate::is_installed("sshd") && crate::is_installed("ssh");
-        let mut bench = Bench { folder, services: Vec::new(), ssh };
+        let ssh = sshd::is_installed();
+        let mut bench = Bench { folder, services: Vec::new(), sshd: None, ssh };
         fs::write(bench.path("a.toml"), SCENARIO.replace("FOR", measured))?;
         sh(&topology())?;
         for out in ["keys", "strangers"] {
@@ -80,9 +80,15 @@ impl Bench {
         let mut hosts = format!("[network]\ngateway = \"{ROUTER_MAC}\"\n");
         for (k, name) in MACHINES.into_iter().enumerate() {
             let role = if name.starts_with("gen") { "generator" } else { "sut" };
-            let reach = match ssh && role == "sut" {
-                true => bench.start_sshd(name, k)?,
-                false => bench.start_agent(name, k)?,
+            let reach = if ssh && role == "sut" {
+                let command = inside(name, Path::new(sshd::PROGRAM));
+                let (address, folder) = (format!("172.31.{k}.2"), bench.path(""));
+                let (sshd, reach) =
+                    sshd::start(command, &folder, &address, 2222, &program("krono"))?;
+                bench.sshd = Some(sshd);
+                reach
+            } else {
+                bench.start_agent(name, k)?
             };
             hosts += &format!(
                 "[[server]]\nname = \"{name}\"\nrole = \"{role}\"\n{reach}\
@@ -114,49 +120,6 @@ impl Bench {
         BufReader::new(stdout).read_line(&mut line)?;
         ensure!(line.contains("mutual TLS"), "{name}: {line}");
         Ok(format!("agent = \"{address}\"\ntls = \"keys/controller\"\n"))
-    }
-
-    /// A server of its own configuration, keys and port; whoever has the key is root, as here.
-    fn start_sshd(&mut self, name: &str, k: usize) -> anyhow::Result<String> {
-        let (host_key, user_key) = (self.path("host_key"), self.path("user_key"));
-        for key in [&host_key, &user_key] {
-            let mut make = Command::new("ssh-keygen");
-            let made = make.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key).output()?;
-            ensure!(made.status.success(), "{made:?}");
-        }
-        let address = format!("172.31.{k}.2");
-        let public = fs::read_to_string(host_key.with_extension("pub"))?;
-        fs::write(self.path("known_hosts"), format!("[{address}]:2222 {public}"))?;
-        let config = format!(
-            "ListenAddress {address}\nPort 2222\nHostKey {}\nAuthorizedKeysFile {}\nUsePAM no\n\
-             StrictModes no\nPasswordAuthentication no\nPidFile none\n",
-            host_key.display(),
-            user_key.with_extension("pub").display(),
-        );
-        fs::write(self.path("sshd_config"), config)?;
-        fs::create_dir_all("/run/sshd")?;
-        let mut command = inside(name, Path::new("/usr/sbin/sshd"));
-        command.args(["-D", "-e", "-f"]).arg(self.path("sshd_config"));
-        let log = fs::File::create(self.path("sshd.log"))?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.services.push(Service(command.spawn()?));
-        let begun = Instant::now();
-        let listens = || {
-            let log = fs::read_to_string(self.path("sshd.log")).unwrap_or_default();
-            log.contains("Server listening")
-        };
-        while !listens() {
-            ensure!(begun.elapsed() < PATIENCE, "sshd does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
-        let option = |key: &str, file: PathBuf| format!("\"-o\", \"{key}={}\"", file.display());
-        Ok(format!(
-            "ssh = \"root@{address}\"\nkrono = \"{}\"\nssh_options = [\"-F\", \"/dev/null\", \
-             \"-p\", \"2222\", {}, {}]\n",
-            program("krono").display(),
-            option("IdentityFile", user_key),
-            option("UserKnownHostsFile", self.path("known_hosts")),
-        ))
     }
 
     /// Gives the router the routes that the plan asks for.
@@ -220,6 +183,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         self.services.clear();
+        self.sshd = None;
         let names = [&MACHINES[..], &["router"]].concat();
         for name in names {
             let _ = Command::new("ip").args(["netns", "delete", name]).output();

@@ -18,6 +18,8 @@
 
 mod bench;
 mod checks;
+#[path = "../child/sshd.rs"]
+mod sshd;
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -2,140 +2,25 @@
 //! some times a second.
 //!
 //! A phase begins when every generator has ended the one before. Their clocks are probed again
-//! then, with nothing under way, and each is told the common instant on its own. Whoever hears of
-//! it after that instant, ends, or says nothing for [`SILENT_MAX`] spoils the run.
+//! then, with nothing under way, and once more after the last phase; each is told the common
+//! instant on its own. Whoever hears of it after that instant, begins at another, ends, says
+//! nothing for [`SILENT_MAX`], or has a clock that says what none can, spoils the run.
 
+use super::player::{LOOK_EVERY, Player, SILENT_MAX};
 use super::{Began, Record};
-use crate::agent::client::Agent;
-use crate::agent::clock::Offset;
 use crate::layout::Layout;
 use crate::testbed::fleet::Fleet;
-use crate::testbed::program::{PATIENCE, Server};
 use crate::testbed::watch::Watch;
 use crate::testbed::{Observation, Outcome};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use dataplane::clock::{Clock, Nanos, Tsc};
 use dataplane::run::Stop;
 use format::plan::Plan;
-use kronogen::lead::Order;
-use kronogen::report::Line;
-use kronogen::run::{Notice, Sample};
-use kronogen::trial;
+use kronogen::run::Notice;
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// How far ahead the common instant is set: an order is heard within milliseconds.
 const LEAD: Nanos = Nanos(200_000_000);
-
-/// Time between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// Every program says something ten times a second.
-const SILENT_MAX: Duration = Duration::from_secs(5);
-
-/// How long generators may take until all their cores stand.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-
-/// One generator server.
-pub(super) struct Player<'a> {
-    agent: &'a Agent,
-    server: Server<Line>,
-    offset: Offset,
-    /// Phases it has begun, and ended.
-    begun: usize,
-    ended: usize,
-    late_ns: u64,
-    latest: Option<(Nanos, Vec<Sample>)>,
-    records: Option<Vec<Vec<trial::Record>>>,
-    began: Vec<Began>,
-}
-
-impl<'a> Player<'a> {
-    /// A generator that was started just now.
-    pub(super) fn new(agent: &'a Agent, server: Server<Line>) -> Player<'a> {
-        Player {
-            agent,
-            server,
-            offset: Offset { offset_ns: 0, bound_ns: u64::MAX },
-            begun: 0,
-            ended: 0,
-            late_ns: 0,
-            latest: None,
-            records: None,
-            began: Vec::new(),
-        }
-    }
-
-    /// Waits until its ports are open.
-    pub(super) fn await_ports(&mut self) -> anyhow::Result<()> {
-        match self.server.next()? {
-            Some(Line::Listening { .. }) => Ok(()),
-            Some(other) => bail!("{} began with {other:?}", self.server.name()),
-            None => bail!("{} has not started: its reason is above", self.server.name()),
-        }
-    }
-
-    /// Waits until its cores stand.
-    pub(super) fn await_cores(&mut self) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while begun.elapsed() < READY_WITHIN {
-            match self.server.next_within(READY_WITHIN)? {
-                Some(Line::Stands) => return Ok(()),
-                Some(Line::Sample { .. }) | None => {}
-                Some(other) => bail!("{} began with {other:?}", self.server.name()),
-            }
-        }
-        bail!("{} was not ready within {READY_WITHIN:?}", self.server.name())
-    }
-
-    /// Orders a phase to begin at `start`.
-    fn order(&mut self, phase: usize, name: &str, start: Nanos) -> anyhow::Result<()> {
-        let Offset { offset_ns, bound_ns } = self.offset;
-        let phase_name = name.to_owned();
-        self.began.push(Began { phase: phase_name, offset_ns, bound_ns, late_ns: None });
-        let order = Order::Begin { phase, start: self.offset.theirs(start) };
-        self.server.say(serde_json::to_string(&order)?)
-    }
-
-    /// Reads what it has said.
-    fn look(&mut self) -> anyhow::Result<()> {
-        let mut unexpected = None;
-        let end = self.server.drain(|line| match line {
-            Line::Begins { phase, late_ns, .. } => {
-                (self.begun, self.late_ns) = (phase + 1, late_ns);
-                if let Some(began) = self.began.last_mut() {
-                    began.late_ns = Some(late_ns);
-                }
-            }
-            Line::Ended { phase } => self.ended = phase + 1,
-            Line::Sample { now, rows } => self.latest = Some((self.offset.ours(now), rows)),
-            Line::Records(records) => self.records = Some(records),
-            Line::Listening { .. } | Line::Stands | Line::Router(_) => unexpected = Some(line),
-        })?;
-        let name = self.server.name();
-        if let Some(line) = unexpected {
-            bail!("{name} said {line:?}");
-        }
-        if let Some(end) = end {
-            ensure!(self.records.is_some(), "{name} ended early, {end}: its reason is above");
-        }
-        let silent = self.records.is_none() && self.server.silent_for() > SILENT_MAX;
-        ensure!(!silent, "{name} hangs: it has said nothing for {SILENT_MAX:?}");
-        Ok(())
-    }
-
-    /// Waits for what it has counted; it ends then.
-    fn finish(&mut self) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while self.records.is_none() {
-            self.look()?;
-            let late = begun.elapsed() > PATIENCE;
-            ensure!(!late, "{} has not said what it counted", self.server.name());
-            thread::sleep(LOOK_EVERY);
-        }
-        self.server.end()
-    }
-}
 
 /// All that is led.
 pub(super) struct Lead<'a> {
@@ -159,24 +44,9 @@ impl Lead<'_> {
     ) -> anyhow::Result<Outcome> {
         let latest = self.fleet.readings();
         let read = || latest.borrow().clone();
-        let (layout, clock, stop) = (self.layout, self.clock, self.stop);
-        let mut watch = Watch::new(layout, &read, clock, observe).with_frequencies(sut_hz);
-        let phases = layout.generator(0).phases.len();
-        let mut faults = Vec::new();
-        for phase in 0..phases {
-            if let Err(error) = self.phase(phase, &mut watch) {
-                // Nothing has been measured of which a part could be kept.
-                if phase == 0 && self.players.iter().all(|player| player.begun == 0) {
-                    return Err(error);
-                }
-                let name = &layout.phase_of(phase).0.name;
-                faults.push(format!("{error:#} (phase `{name}`)"));
-            }
-            if stop.is_set() || !faults.is_empty() {
-                self.players.iter_mut().for_each(|player| player.server.ask_to_end());
-                break;
-            }
-        }
+        let watch = Watch::new(self.layout, &read, self.clock, observe);
+        let mut watch = watch.with_frequencies(sut_hz);
+        let mut faults = self.lead(&mut watch)?;
         let mut note = |result: anyhow::Result<()>| {
             if let Err(text) = result.map_err(|error| format!("{error:#}"))
                 && !faults.iter().any(|known| known.starts_with(&text))
@@ -196,24 +66,50 @@ impl Lead<'_> {
             records
         });
         let outcome = watch.outcome(records.collect());
-        let servers = self
-            .players
-            .into_iter()
-            .map(|player| Record { phases: player.began, ..Record::default() });
+        let servers = self.players.into_iter().map(|it| Record {
+            phases: it.began,
+            after: it.after,
+            ..Record::default()
+        });
         let servers = servers.collect();
-        Ok(Outcome { interrupted: stop.is_set(), faults, servers, ..outcome })
+        Ok(Outcome { interrupted: self.stop.is_set(), faults, servers, ..outcome })
+    }
+
+    /// Leads them as far as they go well, and returns why no further.
+    fn lead(&mut self, watch: &mut Watch<'_>) -> anyhow::Result<Vec<String>> {
+        let mut faults = Vec::new();
+        for phase in 0..self.layout.generator(0).phases.len() {
+            if let Err(error) = self.phase(phase, watch) {
+                // Nothing has been measured of which a part could be kept.
+                if phase == 0 && self.players.iter().all(|player| player.begun == 0) {
+                    return Err(error);
+                }
+                let name = &self.layout.phase_of(phase).0.name;
+                faults.push(format!("{error:#} (phase `{name}`)"));
+            }
+            if self.stop.is_set() || !faults.is_empty() {
+                self.players.iter_mut().for_each(|player| player.server.ask_to_end());
+                return Ok(faults);
+            }
+        }
+        for player in &mut self.players {
+            match player.probe() {
+                Ok(compared) => player.after = Some(compared),
+                Err(error) => faults.push(format!("{error:#} (after the last phase)")),
+            }
+        }
+        Ok(faults)
     }
 
     /// One phase, until all have ended it, or the run is to stop.
     fn phase(&mut self, phase: usize, watch: &mut Watch<'_>) -> anyhow::Result<()> {
         let name = &self.layout.phase_of(phase).0.name;
         for player in &mut self.players {
-            player.offset = player.agent.offset()?;
+            let clock = player.probe()?;
+            player.began.push(Began { phase: name.clone(), clock, late_ns: None });
         }
         let start = self.clock.now() + LEAD;
-        for player in &mut self.players {
-            player.order(phase, name, start)?;
-        }
+        self.players.iter_mut().try_for_each(|player| player.order(phase, start))?;
         let mut begun = false;
         let mut sampled = None;
         while !self.stop.is_set() {
@@ -233,6 +129,7 @@ impl Lead<'_> {
                 watch.notice(Notice::Begins(phase, start));
             }
             if begun {
+                self.players.iter().try_for_each(Player::believe)?;
                 self.sample(start, &mut sampled, watch);
             } else if self.clock.now().since(start) > Nanos::from(SILENT_MAX) {
                 let missing = self.players.iter().find(|player| player.begun <= phase);
@@ -251,14 +148,17 @@ impl Lead<'_> {
     /// Passes on a sampling instant of the first generator, with what the others said last.
     /// What was said before the common instant is of the phase before.
     fn sample(&self, start: Nanos, sampled: &mut Option<Nanos>, watch: &mut Watch<'_>) {
-        let all: Option<Vec<_>> =
-            self.players.iter().map(|player| player.latest.as_ref()).collect();
-        let Some(all) = all else { return };
-        let Some(&&(now, _)) = all.first() else { return };
+        let latest = |player: &Player<'_>| {
+            let (told, rows) = player.latest.as_ref()?;
+            let at = player.offset.ours(*told);
+            Some(rows.iter().map(|row| (at, *row)).collect::<Vec<_>>())
+        };
+        let all: Option<Vec<_>> = self.players.iter().map(latest).collect();
+        let rows = all.unwrap_or_default().concat();
+        let Some(&(now, _)) = rows.first() else { return };
         if now >= start && *sampled != Some(now) {
             *sampled = Some(now);
-            let rows = all.iter().flat_map(|(at, rows)| rows.iter().map(|row| (*at, *row)));
-            watch.sample(now, rows.collect());
+            watch.sample(now, rows);
         }
     }
 }
