@@ -10,6 +10,7 @@ mod figures;
 mod origin;
 pub mod paper;
 mod parts;
+mod peers;
 mod recovery;
 mod set;
 mod table;

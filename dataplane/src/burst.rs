@@ -42,6 +42,18 @@ impl Group {
         self.0 == 0
     }
 
+    /// Whether the packet in place `index`, below [`BURST`], belongs to it.
+    #[inline]
+    pub fn has(self, index: usize) -> bool {
+        self.0 >> index & 1 == 1
+    }
+
+    /// Whether it is the first `count` packets, up to [`BURST`].
+    #[inline]
+    pub fn is_all_of(self, count: usize) -> bool {
+        self == Group::first(count)
+    }
+
     /// Takes out the packet in place `index`.
     #[inline]
     pub fn remove(&mut self, index: usize) {
@@ -85,6 +97,8 @@ mod tests {
         group.insert_if(9, false);
         group.remove(8);
         assert_eq!(group.into_iter().collect::<Vec<_>>(), [0, 7, 31]);
+        assert!(group.has(31) && group.has(0) && !group.has(8) && !group.is_all_of(32));
+        assert!(Group::first(32).is_all_of(32) && Group::default().is_all_of(0));
         assert_eq!(Group::default().into_iter().next(), None);
         assert_eq!(Group::first(9).without(group), {
             let mut rest = Group::first(7);

@@ -54,6 +54,12 @@ pub struct Plan {
     pub sut: SutPlan,
     /// The phases, in order.
     pub phases: Vec<PhasePlan>,
+    /// Systems that are run beside the SUT, in turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Peers>,
+    /// Where the device is, if one is tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// Impaired network between SUT and generator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<Faults>,
@@ -88,6 +94,13 @@ impl Plan {
             first.is_some_and(|injection| injection.action == Action::Join)
         };
         (0..self.topology.sut_servers).filter(absent).collect()
+    }
+
+    /// The same plan with `kind` as the only system under test.
+    #[must_use]
+    pub fn of_kind(&self, kind: SutKind) -> Plan {
+        let topology = Topology { sut_kind: kind, ..self.topology };
+        Plan { topology, peers: None, ..self.clone() }
     }
 
     /// The plan as it was resolved: a rate that was searched for is no part of it, the search is.
@@ -135,14 +148,41 @@ pub enum SutKind {
     Krononat,
     /// Sends every frame on, translating nothing: the yardstick of the generator itself.
     Forwarder,
-    /// A NAT with one table behind a lock.
+    /// A stateless balancer by consistent hashing, which is no NAT and filters nothing.
+    Maglev,
+    /// The same NAT with one table for all cores, under a lock.
     LockedNat,
+    /// The same under a reader-writer lock.
+    RwlockNat,
+    /// A NAT whose state is in a Redis or Valkey server.
+    RemoteState,
     /// The Linux kernel's NAT.
     Kernel,
+    /// The same, a namespace for each subscriber.
+    PerSubscriber,
     /// Open vSwitch over DPDK.
     OvsDpdk,
     /// A device this project does not start.
     External,
+}
+
+impl SutKind {
+    /// Whether its code is Krononat's, all of it or but for the part that is compared.
+    pub fn is_of_this_project(self) -> bool {
+        use SutKind::{Krononat, LockedNat, RemoteState, RwlockNat};
+        matches!(self, Krononat | LockedNat | RwlockNat | RemoteState)
+    }
+
+    /// Whether it sends packets on as they are, so that subscribers are known by their own addresses.
+    pub fn translates_nothing(self) -> bool {
+        matches!(self, SutKind::Forwarder | SutKind::Maglev)
+    }
+
+    /// Whether it is a system that others made, or does not work without one.
+    pub fn is_foreign(self) -> bool {
+        use SutKind::{External, Kernel, OvsDpdk, PerSubscriber, RemoteState};
+        matches!(self, RemoteState | Kernel | PerSubscriber | OvsDpdk | External)
+    }
 }
 
 impl fmt::Display for SutKind {
@@ -151,11 +191,35 @@ impl fmt::Display for SutKind {
             SutKind::Krononat => "krononat",
             SutKind::Forwarder => "forwarder",
             SutKind::LockedNat => "locked-nat",
+            SutKind::RwlockNat => "rwlock-nat",
+            SutKind::Maglev => "maglev",
+            SutKind::RemoteState => "remote-state",
             SutKind::Kernel => "kernel",
+            SutKind::PerSubscriber => "per-subscriber",
             SutKind::OvsDpdk => "ovs-dpdk",
             SutKind::External => "external",
         })
     }
+}
+
+/// A device that is neither started nor configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct External {
+    /// Interface of this machine that it is behind.
+    pub interface: String,
+    /// Its station, such as `52:54:00:12:34:56`.
+    pub mac: String,
+}
+
+/// Systems that are run beside the SUT, in turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peers {
+    /// Which, at least one, none of them twice and none of them the SUT.
+    pub kinds: Vec<SutKind>,
+    /// How often each is run, at least once.
+    pub rounds: u32,
 }
 
 /// Servers and cores. A pair is one SUT core and one generator core.

@@ -49,6 +49,9 @@ pub struct Summary {
     pub recovery_ms: Vec<Recovery>,
     /// Evidence that the generator was not the one being measured.
     pub certificate: Certificate,
+    /// The systems that ran beside the SUT; absent where there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Peer>,
     /// Energy of the processors during the measured phase.
     #[serde(default)]
     pub energy: Energy,
@@ -351,6 +354,33 @@ pub struct Certificate {
     pub forwarder_cycles_per_packet: Option<f64>,
     /// Longest pause of a generator core, in microseconds.
     pub longest_gap_us: Option<f64>,
+}
+
+/// A system that ran beside the SUT: same scenario, same generator, in turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Peer {
+    /// Which.
+    pub kind: SutKind,
+    /// Whether everything it sent was right: all connections established, and no packet corrupt,
+    /// misrouted or translated otherwise than at first.
+    pub verified: bool,
+    /// What was wrong, one sentence each; empty where it is verified.
+    pub wrong: Vec<String>,
+    /// Forwarded Mpps per core; `null` where it is not verified.
+    pub mpps_per_core: Option<Estimate>,
+    /// Whether the rate is a lower bound, and the ratio an upper one: generator or link limited it.
+    pub at_least: bool,
+    /// Packets lost ÷ packets sent in the measured phase, 0 to 1.
+    pub lost_share: Option<f64>,
+    /// Packets of a scan from outside that it let in ÷ those sent, 0 to 1; `null` without a scan.
+    #[serde(default)]
+    pub scan_passed_share: Option<f64>,
+    /// Mpps per core of the SUT ÷ that of this peer, round by round; `null` where not verified.
+    pub ratio: Option<Estimate>,
+    /// Raw value of every trial, in order; the figures of a peer that is not verified prove nothing.
+    pub trials: Vec<Trial>,
+    /// Version, configuration and what carries its packets, in words.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// Energy of whole processor packages (RAPL), over the time in which the generator of the measured

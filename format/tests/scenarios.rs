@@ -5,7 +5,7 @@ use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 18] = [
+const SHIPPED: [(&str, &str); 21] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
     ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
@@ -24,6 +24,9 @@ const SHIPPED: [(&str, &str); 18] = [
     ("scenarios/scale-64.toml", include_str!("../../scenarios/scale-64.toml")),
     ("scenarios/scale-cores.toml", include_str!("../../scenarios/scale-cores.toml")),
     ("scenarios/uneven.toml", include_str!("../../scenarios/uneven.toml")),
+    ("scenarios/peers.toml", include_str!("../../scenarios/peers.toml")),
+    ("scenarios/peers-filter.toml", include_str!("../../scenarios/peers-filter.toml")),
+    ("scenarios/per-subscriber.toml", include_str!("../../scenarios/per-subscriber.toml")),
 ];
 
 fn plan(source: &str, file: &str, overrides: &[(&str, &str)]) -> Result<Plan, String> {
@@ -331,7 +334,7 @@ fn wrong_values_are_told_what_was_expected() {
         ("1_032_192", "0", "imix.toml:13: traffic.connections: 0 connections; expected at least 1"),
         ("1_032_192", "-1", "expected a whole number, 0 to 2^63 - 1"),
         ("cores = 1 }\nsut", "cores = 0 }\nsut", "imix.toml:6: topology.generators.cores: 0 is"),
-        ("\"krononat\"", "\"kernel\"", "`kernel` is not available in this version; expected"),
+        ("\"krononat\"", "\"external\"", "external: missing: `external` is to be tested"),
         (
             "rate = \"max\"",
             "rate = \"max\"\nsearch = \"ndr\"",

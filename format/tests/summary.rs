@@ -125,6 +125,7 @@ fn complete() -> Summary {
             forwarder_cycles_per_packet: Some(100.0),
             longest_gap_us: Some(3.0),
         },
+        peers: Vec::new(),
         energy: Energy { package_j: Some(1200.0), seconds: Some(10.0), watts: Some(120.0) },
         pass: Pass { met: true, criteria: Vec::new() },
     }

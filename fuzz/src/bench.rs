@@ -87,6 +87,7 @@ pub fn config(filtering: Filtering) -> Config {
         server: ServerId(0),
         seed: 1,
         kind: Kind::Krononat,
+        store: None,
         port_block: 64,
         connections_max: 48,
         shared_sessions_max: Some(16),

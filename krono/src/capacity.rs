@@ -7,7 +7,7 @@
 use analysis::figure;
 use dataplane::port::link::{DEPTH, frames_per_lane};
 use format::Plan;
-use format::plan::{Polling, SutKind, Testbed, Topology};
+use format::plan::{Polling, Testbed, Topology};
 use format::scenario::Demand;
 use std::fmt;
 
@@ -62,7 +62,7 @@ impl Memory {
         let held = demand.held_peak.max(plan.traffic.connections).div_ceil(generators);
         let lingering = (close / generators as f64 * LINGER_S) as u64;
         let records = (held + lingering + 64).next_power_of_two();
-        let tracks = u64::from(sut_kind == SutKind::Krononat);
+        let tracks = u64::from(sut_kind.is_of_this_project());
         let addresses = &plan.addresses;
         let subscribers = plan.topology.pairs() * u64::from(addresses.subscribers_per_pair);
         let block = u64::from(addresses.port_block) * PORT_RECORD_BYTES;

@@ -5,6 +5,7 @@
 
 use crate::capacity::{Memory, cpus_needed};
 use crate::layout::Layout;
+use crate::peer::external;
 use analysis::figure;
 use comfy_table::{CellAlignment, Table, presets};
 use format::Plan;
@@ -34,6 +35,10 @@ pub fn explain(plan: &Plan) -> String {
     line("timing", timing(plan));
     if let Some(attacks) = attacks(plan) {
         line("attacks", attacks);
+    }
+    if plan.external.is_some() {
+        let wanted = external::wanted(plan).unwrap_or_else(|error| format!("{error:#}"));
+        line("device", format!("is to translate {wanted}"));
     }
     if let Some(faults) = &plan.faults {
         line("faults", faulty(faults));

@@ -248,8 +248,13 @@ impl<'a> Layout<'a> {
             seed: plan.seed,
             kind: match plan.topology.sut_kind {
                 SutKind::Forwarder => krononat::config::Kind::Forwarder,
+                SutKind::LockedNat => krononat::config::Kind::LockedNat,
+                SutKind::RwlockNat => krononat::config::Kind::RwlockNat,
+                SutKind::Maglev => krononat::config::Kind::Maglev,
+                SutKind::RemoteState => krononat::config::Kind::RemoteState,
                 _ => krononat::config::Kind::Krononat,
             },
+            store: None,
             port_block: plan.addresses.port_block,
             connections_max: u32::try_from(plan.sut.table_entries).unwrap_or(u32::MAX),
             shared_sessions_max: None,
@@ -322,9 +327,9 @@ impl<'a> Layout<'a> {
             .pairs()
             .map(|(sut, generator)| (self.subscribers(sut, generator), hop(sut)))
             .collect();
-        let by_destination: Vec<_> = match self.plan.topology.sut_kind {
-            SutKind::Forwarder => subscribers.clone(),
-            _ => (0..self.suts).map(|sut| (self.external(sut), hop(sut))).collect(),
+        let by_destination: Vec<_> = match self.plan.topology.sut_kind.translates_nothing() {
+            true => subscribers.clone(),
+            false => (0..self.suts).map(|sut| (self.external(sut), hop(sut))).collect(),
         };
         Routes { hops, by_destination, by_source: subscribers }
     }

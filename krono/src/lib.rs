@@ -28,6 +28,7 @@ pub mod live;
 pub mod machine;
 pub mod metrics;
 pub mod paper;
+pub mod peer;
 pub mod replay;
 pub mod report;
 pub mod run;

@@ -92,6 +92,7 @@ fn config(args: &cli::Replay) -> Result<(Config, Rewrite), Refusal> {
         server: ServerId(0),
         seed: 1,
         kind: Kind::Krononat,
+        store: None,
         port_block,
         connections_max: CONNECTIONS_MAX,
         shared_sessions_max: None,

@@ -14,6 +14,7 @@ use crate::interrupt;
 use crate::live::Live;
 use crate::machine::{Machine, cpus_allowed};
 use crate::metrics::{Endpoint, Metrics};
+use crate::peer;
 use crate::rundir::{RunDir, RunDirError, Table};
 use crate::scenario::{self, Loaded};
 use crate::summarise::{Context, connection_rows, latency_log, recovery_windows, summarise};
@@ -139,6 +140,17 @@ pub(crate) fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Re
             Some("not available in this version; use sim, embedded, process or hosts".to_owned())
         }
     };
+    let missing = missing.or_else(|| {
+        let alone = plan.peers.is_none() && plan.topology.sut_kind.is_foreign();
+        let fits = match plan.testbed {
+            Testbed::Embedded => true,
+            Testbed::Process => !alone,
+            _ => plan.peers.is_none() && !alone,
+        };
+        let why = "peers run on embedded or process, and systems others made bring their own: \
+                   leave out --testbed";
+        (!fits).then(|| why.to_owned()).or_else(|| peer::lacking(plan))
+    });
     if let Some(missing) = missing {
         let testbed = plan.testbed.clone();
         let refusal = TestbedError::Unavailable { testbed, missing };
@@ -222,12 +234,18 @@ impl Record {
             }
             self.samples.extend(observation.samples);
         };
-        let outcome = match (&plan.testbed, setting.references) {
-            (Testbed::Process, _) => testbed::process::run(plan, stop, &mut observe),
-            (Testbed::Hosts(file), _) => testbed::hosts::run(plan, file, stop, &mut observe),
-            (Testbed::Sim, _) => testbed::sim::run(plan, stop, &mut observe),
-            (_, None) => testbed::embedded::run(plan, stop, &mut observe),
-            (_, Some(known)) => testbed::embedded::run_beside(plan, known, stop, &mut observe),
+        let outcome = match (&plan.peers, &plan.testbed, setting.references) {
+            (Some(peers), _, known) => peer::rounds::run(plan, peers, known, stop, &mut observe),
+            (None, ..) if plan.topology.sut_kind.is_foreign() => {
+                peer::run(plan, stop, &mut observe)
+            }
+            (None, Testbed::Process, _) => testbed::process::run(plan, stop, &mut observe),
+            (None, Testbed::Hosts(file), _) => testbed::hosts::run(plan, file, stop, &mut observe),
+            (None, Testbed::Sim, _) => testbed::sim::run(plan, stop, &mut observe),
+            (None, _, None) => testbed::embedded::run(plan, stop, &mut observe),
+            (None, _, Some(known)) => {
+                testbed::embedded::run_beside(plan, known, stop, &mut observe)
+            }
         };
         if let Some(failure) = self.failure.take() {
             return Err(failure.into());
@@ -324,6 +342,7 @@ fn exit(summary: &Summary) -> Exit {
         Summary { run: Run { interrupted: true, .. }, .. } => Exit::Interrupted,
         Summary { valid: false, .. } => Exit::Invalid,
         Summary { pass, .. } if !pass.met => Exit::NotMet,
+        Summary { peers, .. } if peers.iter().any(|peer| !peer.verified) => Exit::NotMet,
         _ => Exit::Met,
     }
 }

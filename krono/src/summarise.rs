@@ -7,6 +7,7 @@
 
 mod certificate;
 mod latency;
+mod peers;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use crate::testbed::{Outcome, PhaseOutcome};
 use analysis::stats::bootstrap;
 use certificate::Load;
 use format::Host;
-use format::plan::{Plan, Rate, SutKind};
+use format::plan::{Plan, Rate};
 use format::sample::{Role, Sample};
 use format::summary::{
     Connections, Energy, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut, SutCore,
@@ -79,9 +80,11 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
         connections: connections(outcome, &trials),
         recovery_ms: recovery::recoveries(plan, outcome),
         certificate: certificate::certificate(&load, outcome, &plan.topology, steal_share),
+        peers: Vec::new(),
         energy,
         pass: Pass { met: true, criteria: Vec::new() },
     };
+    summary.peers = peers::peers(plan, outcome, &summary.throughput.trials);
     summary.throughput.bound = bound;
     summary.throughput.at_least = bound != Some(format::summary::Bound::Sut);
     summary.warnings = certificate::warnings(plan, outcome, &load, &trials);
@@ -206,7 +209,7 @@ fn sut(plan: &Plan, outcome: &Outcome, trials: &[&PhaseOutcome], samples: &[Samp
             cores.entry((core.server, core.core)).or_default().add(core, seconds(trial));
         }
     }
-    let tracks = plan.topology.sut_kind == SutKind::Krononat;
+    let tracks = plan.topology.sut_kind.is_of_this_project();
     let ends = outcome.phases.iter().map(|p| p.sut.iter().map(|core| core.connections).sum());
     let connections_peak = ends.chain(held(samples)).max().filter(|_| tracks);
     let bytes = outcome.phases.iter().map(|p| p.sut.iter().map(|core| core.bytes).sum::<u64>());

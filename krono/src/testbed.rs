@@ -4,6 +4,7 @@
 //! A testbed that cannot run on this machine says what is missing and starts nothing.
 
 mod core;
+pub(crate) mod device;
 pub mod embedded;
 mod fleet;
 pub mod hosts;
@@ -17,7 +18,7 @@ pub mod sim;
 mod watch;
 
 use dataplane::clock::Nanos;
-use format::plan::{Injection, Plan, Testbed};
+use format::plan::{Injection, Plan, SutKind, Testbed};
 use format::sample::{Event, Sample};
 use kronogen::trial::Record;
 use std::collections::BTreeMap;
@@ -53,8 +54,23 @@ pub struct Outcome {
     pub faults: Vec<String>,
     /// The servers, where each is a machine of its own.
     pub servers: Vec<hosts::Record>,
+    /// What was found out about the SUT while it was started, in words.
+    pub facts: BTreeMap<String, String>,
+    /// The systems that ran beside the SUT.
+    pub peers: Vec<PeerRun>,
     /// The run was stopped before its end: what is here is what was counted until then.
     pub interrupted: bool,
+}
+
+/// A system that ran beside the SUT.
+#[derive(Clone, Debug)]
+pub struct PeerRun {
+    /// Which.
+    pub kind: SutKind,
+    /// What there is to know of it, in words.
+    pub facts: BTreeMap<String, String>,
+    /// Its phases in the order they ran, round by round.
+    pub phases: Vec<PhaseOutcome>,
 }
 
 /// Something that was done to the SUT.
@@ -152,7 +168,7 @@ pub enum TestbedError {
 }
 
 impl TestbedError {
-    fn failed(plan: &Plan, source: impl Into<anyhow::Error>) -> TestbedError {
+    pub(crate) fn failed(plan: &Plan, source: impl Into<anyhow::Error>) -> TestbedError {
         TestbedError::Failed { testbed: plan.testbed.clone(), source: source.into() }
     }
 }

@@ -185,6 +185,7 @@ fn config(server: usize, copied: bool) -> Config {
         server: ServerId(server as u16),
         seed: 1,
         kind: Kind::Krononat,
+        store: None,
         port_block: 64,
         connections_max: 1 << 20,
         shared_sessions_max: None,

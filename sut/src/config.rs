@@ -31,6 +31,9 @@ pub struct Config {
     /// What the server does with a packet.
     #[serde(default)]
     pub kind: Kind,
+    /// Socket of the store, for [`Kind::RemoteState`] and for that alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<PathBuf>,
     /// External ports of each subscriber: a power of two.
     pub port_block: u32,
     /// Connections each core has room for.
@@ -77,6 +80,14 @@ pub enum Kind {
     Krononat,
     /// Forwards every packet as it is: the cost of receiving and sending alone.
     Forwarder,
+    /// The same NAT with one table for all cores, under a lock. A baseline.
+    LockedNat,
+    /// The same under a reader-writer lock. A baseline.
+    RwlockNat,
+    /// A stateless balancer, which is no NAT. A baseline.
+    Maglev,
+    /// A NAT whose state is in a Redis or Valkey server. A baseline.
+    RemoteState,
 }
 
 /// Which remotes may send to a mapping, by the names of RFC 4787 §5 (for TCP: RFC 5382 §4.3). A
@@ -250,6 +261,12 @@ impl Config {
             let remedy = "expected a power of two from 64 to 32768 ports per subscriber";
             return Err(ConfigError::value("port_block", self.port_block, remedy));
         }
+        if (self.kind == Kind::RemoteState) != self.store.is_some() {
+            let store = self.store.as_deref().unwrap_or(Path::new(""));
+            let remedy =
+                "expected the socket of a store where kind = \"remote-state\", and only there";
+            return Err(ConfigError::value("store", store.display(), remedy));
+        }
         if self.connections_max == 0 || self.connections_max > 1 << 30 {
             let remedy = "expected 1 to 2^30 connections per core";
             return Err(ConfigError::value("connections_max", self.connections_max, remedy));
@@ -341,6 +358,20 @@ impl Config {
             return Err(ConfigError::value(&key("external"), of.external, remedy));
         }
         Ok(())
+    }
+}
+
+impl Config {
+    /// The same server as if all its cores were one, with room for the connections of all.
+    pub(crate) fn joined(&self) -> Config {
+        let cores = u32::try_from(self.cores.len()).unwrap_or(u32::MAX);
+        let times = |room: u32| room.saturating_mul(cores).min(1 << 30);
+        Config {
+            connections_max: times(self.connections_max),
+            shared_sessions_max: self.shared_sessions_max.map(times),
+            cluster: None,
+            ..self.clone()
+        }
     }
 }
 

@@ -27,6 +27,7 @@ mod pace;
 mod quota;
 mod record;
 mod sessions;
+mod unchanged;
 
 pub use changes::Place;
 pub use copy::{Copied, NotRestored};

@@ -8,6 +8,7 @@
 //! What it refuses is dropped and counted by reason ([`verdict`]).
 #![forbid(unsafe_code)]
 
+pub mod baseline;
 pub mod cluster;
 pub mod config;
 pub mod connections;

@@ -12,6 +12,7 @@ use clap::Parser;
 use dataplane::clock::Tsc;
 use dataplane::port::dpdk::{Dpdk, DpdkError, Eal, EalConfig, PortKind};
 use dataplane::run::Idle;
+use krononat::baseline::Common;
 use krononat::config::{Config, CoreConfig};
 use krononat::report::{CoreReport, Line};
 use krononat::server::{LEAVE_WITHIN, Orders, run_core};
@@ -73,7 +74,7 @@ fn main() -> ExitCode {
 
 fn serve(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let idle = if arguments.adaptive { Idle::Sleep } else { Idle::Spin };
-    let orders = Orders { idle, ..Orders::default() };
+    let orders = Orders { idle, common: Common::of(config)?, ..Orders::default() };
     let asked = Asked::listen(arguments.supervised)?;
     let all = config.cores.iter().flat_map(|core| &core.ports);
     let eal = Eal::init(&EalConfig::of(format!("krononat-{}", std::process::id()), all))?;

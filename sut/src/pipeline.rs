@@ -23,8 +23,10 @@ mod copies;
 mod fragment;
 mod hold;
 mod other;
+mod shared;
 
 pub use hold::Held;
+pub use shared::Seat;
 
 use crate::connections::{Connections, Inside, NotFound, NotOpened};
 use crate::conntrack::Segment;
@@ -109,6 +111,17 @@ struct Paths {
     slots: [Slot; BURST],
 }
 
+impl Paths {
+    fn none() -> Paths {
+        Paths {
+            outbound: Group::default(),
+            inbound: Group::default(),
+            hashes: [Hash::NONE; BURST],
+            slots: [Slot(0); BURST],
+        }
+    }
+}
+
 const fn refused(reason: Refusal) -> Verdict {
     Verdict::Dropped(Drop::Refused(reason))
 }
@@ -174,16 +187,12 @@ impl Pipeline {
         let now = Tick::at(now);
         *verdicts = ArrayVec::from([Verdict::Forwarded; BURST]);
         verdicts.truncate(burst.len());
-        let mut paths = Paths {
-            outbound: Group::default(),
-            inbound: Group::default(),
-            hashes: [Hash::NONE; BURST],
-            slots: [Slot(0); BURST],
-        };
+        let mut paths = Paths::none();
+        let me = (u32::from(self.identity.ip), self.station);
         if self.shard.is_one_range() {
-            self.classify::<true, F>(burst, &mut paths);
+            self.classify::<true, F>(me, burst, &mut paths);
         } else {
-            self.classify::<false, F>(burst, &mut paths);
+            self.classify::<false, F>(me, burst, &mut paths);
         }
         let rest = Group::first(burst.len()).without(paths.outbound).without(paths.inbound);
         let mut ipv6 = Group::default();
@@ -220,17 +229,23 @@ impl Pipeline {
     /// Which packets go from a subscriber to the Internet, and which from the Internet to an
     /// external address: neither, if one is not plain or not for this core to forward. A subscriber's
     /// packet to an external address is outbound: the network routes it back, and it comes in as any
-    /// other (hairpinning, RFC 4787 REQ-9). `ONE` is [`Shard::is_one_range`].
+    /// other (hairpinning, RFC 4787 REQ-9). `ONE` is [`Shard::is_one_range`], and
+    /// `(own, station)` what the core is.
     #[inline]
-    fn classify<const ONE: bool, F: Frame>(&self, burst: &Burst<F>, paths: &mut Paths) {
+    fn classify<const ONE: bool, F: Frame>(
+        &self,
+        (own, station): (u32, Own),
+        burst: &Burst<F>,
+        paths: &mut Paths,
+    ) {
         for (index, frame) in burst.iter().enumerate() {
             let head = frame.head();
             let packet = Plain::read(head);
             let destination = packet.destination.address();
-            let own = destination == u32::from(self.identity.ip);
+            let own = destination == own;
             let flaws = wire::flaws(head, frame.len());
             let flaws = flaws | u64::from(own) | u64::from(packet.ttl <= 1);
-            let forward = flaws | self.station.differs(head) == 0;
+            let forward = flaws | station.differs(head) == 0;
             let (from, to) = self.shard.ends::<ONE>(packet.source.address(), destination);
             paths.outbound.insert_if(index, forward & from);
             paths.inbound.insert_if(index, forward & to & !from);

@@ -4,9 +4,9 @@
 //! allocated by the thread that will use it, so that its memory is near its processor. A core of a
 //! cluster that is asked to leave hands over first.
 
+use crate::baseline::{Baseline, Common};
 use crate::cluster::Cluster;
-use crate::config::{Config, CoreConfig, Kind};
-use crate::forwarder::Forwarder;
+use crate::config::{Config, CoreConfig};
 use crate::worker::{self, Counters, Krononat, SetupError};
 use dataplane::clock::{Clock, Nanos};
 use dataplane::port::Port;
@@ -45,6 +45,8 @@ pub struct Orders {
     pub leave: Stop,
     /// When nothing comes.
     pub idle: Idle,
+    /// What the cores share: that of their configuration.
+    pub common: Common,
 }
 
 /// Runs one core on the calling thread until it is ordered to end. `ready` is called once the core's
@@ -63,8 +65,8 @@ pub fn run_core<P: Port>(
 ) -> Result<Load, CoreError> {
     core.cpu.map_or(Ok(()), pin)?;
     port.attach()?;
-    match config.kind {
-        Kind::Krononat => {
+    match Baseline::new(config, core, port, &orders.common, counters.clone()) {
+        Err(port) => {
             let pipeline = worker::pipeline(config, core)?;
             let cluster = Cluster::new(config, core, pipeline.shard(), entropy());
             let nat = Krononat::new(port, pipeline, counters).with_cluster(cluster);
@@ -72,8 +74,7 @@ pub fn run_core<P: Port>(
             ready();
             Ok(run_idle(&mut worker, clock, &orders.stop, orders.idle))
         }
-        Kind::Forwarder => {
-            let mut worker = Forwarder::new(port, core.identity, counters);
+        Ok(mut worker) => {
             ready();
             Ok(run_idle(&mut worker, clock, &orders.stop, orders.idle))
         }

@@ -6,7 +6,7 @@ use crate::connections::Connections;
 use crate::firewall6::{self, Connections6, Firewall6};
 use crate::pipeline::{Held, Pipeline};
 use crate::ports::{self, PortBlocks};
-use crate::shard::{Shard, TooMany};
+use crate::shard::{Shard, Territory, TooMany};
 use crate::timer::Deadlines;
 use crate::verdict::{Drop, Dropped};
 use arrayvec::ArrayVec;
@@ -53,6 +53,14 @@ pub enum SetupError {
     /// The subscribers' port blocks do not fit, or their memory is not there.
     #[error(transparent)]
     Ports(#[from] ports::Refused),
+    /// The store does not answer.
+    #[error("the store at {}: {source}", socket.display())]
+    Store {
+        /// Where it was sought.
+        socket: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The memory is not there.
     #[error("no memory for {connections} connections and {slots} external ports: {source}")]
     Memory {
@@ -167,7 +175,16 @@ impl Counters {
 /// # Errors
 /// When the addresses are too scattered or the memory is not there.
 pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupError> {
-    let shard = Shard::new(&core.territories(), blocks_per_address(config.port_block))?;
+    pipeline_over(config, core, &core.territories())
+}
+
+/// The same for other territories than the core's own.
+pub(crate) fn pipeline_over(
+    config: &Config,
+    core: &CoreConfig,
+    territories: &[Territory],
+) -> Result<Pipeline, SetupError> {
+    let shard = Shard::new(territories, blocks_per_address(config.port_block))?;
     let seed = config.seed ^ (u64::from(config.server.0) << 32 | u64::from(core.core.0) << 48);
     let ports = PortBlocks::new(shard.subscribers(), config.port_block, seed)?;
     let slots = ports.slots();
@@ -192,6 +209,36 @@ pub fn pipeline(config: &Config, core: &CoreConfig) -> Result<Pipeline, SetupErr
     Ok(pipeline.with_firewall6(firewall6))
 }
 
+/// How far the sweep of a pipeline has come.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    swept: Nanos,
+}
+
+impl Sweep {
+    /// The buckets that are due for a look since the last turn.
+    pub(crate) fn go_on(&mut self, pipeline: &mut Pipeline, now: Nanos) {
+        let all = pipeline.connections().buckets() as u64;
+        let elapsed = now.since(self.swept).0.min(SWEEP_NS);
+        let due = all * elapsed / SWEEP_NS;
+        if due == 0 {
+            return;
+        }
+        let (before, mut done) = (expired(pipeline), 0);
+        while done < due.min(BUCKETS_PER_TURN) && expired(pipeline) - before < ENDS_PER_TURN {
+            let slice = (due - done).min(BUCKETS_PER_SLICE);
+            pipeline.sweep(now, slice as usize);
+            done += slice;
+        }
+        self.swept = Nanos(now.0 - (due - done) * SWEEP_NS / all);
+    }
+}
+
+fn expired(pipeline: &Pipeline) -> u64 {
+    let six = pipeline.firewall6().map_or(0, |six| six.connections().expired);
+    pipeline.connections().expired + six
+}
+
 /// One core of Krononat on its port.
 pub struct Krononat<P: Port> {
     port: P,
@@ -202,7 +249,7 @@ pub struct Krononat<P: Port> {
     waiting: VecDeque<P::Frame>,
     received: u64,
     forwarded: u64,
-    swept: Nanos,
+    sweep: Sweep,
     counters: Arc<Counters>,
 }
 
@@ -219,7 +266,7 @@ impl<P: Port> Krononat<P> {
             waiting: VecDeque::new(),
             received: 0,
             forwarded: 0,
-            swept: Nanos(0),
+            sweep: Sweep::default(),
             counters,
         }
     }
@@ -272,23 +319,6 @@ impl<P: Port> Krononat<P> {
         &self.pipeline
     }
 
-    /// The buckets that are due for a look since the last turn.
-    fn sweep(&mut self, now: Nanos) {
-        let all = self.pipeline.connections().buckets() as u64;
-        let elapsed = now.since(self.swept).0.min(SWEEP_NS);
-        let due = all * elapsed / SWEEP_NS;
-        if due == 0 {
-            return;
-        }
-        let (before, mut done) = (self.expired(), 0);
-        while done < due.min(BUCKETS_PER_TURN) && self.expired() - before < ENDS_PER_TURN {
-            let slice = (due - done).min(BUCKETS_PER_SLICE);
-            self.pipeline.sweep(now, slice as usize);
-            done += slice;
-        }
-        self.swept = Nanos(now.0 - (due - done) * SWEEP_NS / all);
-    }
-
     /// Sends or frees what need not be held any longer.
     fn release(&mut self, now: Nanos) {
         let (mut send, mut free) = (Burst::new(), Burst::new());
@@ -311,11 +341,6 @@ impl<P: Port> Krononat<P> {
     #[inline]
     fn is_asking(&self, now: Nanos) -> bool {
         self.cluster.as_ref().is_some_and(|cluster| cluster.is_asking(now))
-    }
-
-    fn expired(&self) -> u64 {
-        let six = self.pipeline.firewall6().map_or(0, |six| six.connections().expired);
-        self.pipeline.connections().expired + six
     }
 
     fn tally(&self) -> Tally {
@@ -383,7 +408,7 @@ impl<P: Port> Worker for Krononat<P> {
     }
 
     fn housekeeping(&mut self, now: Nanos, load: &Load) -> Next {
-        self.sweep(now);
+        self.sweep.go_on(&mut self.pipeline, now);
         self.release(now);
         self.counters.publish(&self.tally(), load);
         Next::Continue

@@ -2,7 +2,7 @@
 
 use super::answer::limit;
 use super::table::{Cell, Row, Table, or_missing, share_or_missing};
-use super::{missing, origin};
+use super::{missing, origin, peers};
 use crate::load::Run;
 use crate::plot::drops;
 use crate::{figure, scaling, warn};
@@ -12,7 +12,12 @@ use format::summary::Warning;
 /// The tables before the plots: whether the figures may be used. Those without rows are left out.
 pub(super) fn before(run: &Run, warnings: &[Warning]) -> Vec<Table> {
     let summary = &run.summary;
-    shown([criteria(summary), warnings_table(warnings), certificate(summary)])
+    shown([
+        peers::table(summary),
+        criteria(summary),
+        warnings_table(warnings),
+        certificate(summary),
+    ])
 }
 
 /// The tables after the plots.

@@ -2,7 +2,7 @@
 
 use super::figures::cycles_per_packet;
 use super::tables::identity;
-use super::{answer, bound_by, missing};
+use super::{answer, bound_by, missing, peers};
 use crate::figure;
 use format::Summary;
 
@@ -50,6 +50,9 @@ pub fn text(summary: &Summary) -> String {
         format!("{held} held at the peak, {opened} opened, {failed} not established"),
     );
     line("SUT", sut(summary));
+    for (i, peer) in summary.peers.iter().enumerate() {
+        line(if i == 0 { "peers" } else { "" }, peers::sentence(peer));
+    }
     if !summary.sut.drops.is_empty() {
         line("dropped", dropped(summary));
     }

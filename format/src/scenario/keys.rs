@@ -9,7 +9,7 @@ mod inject;
 mod rate;
 
 use crate::genome::Genome;
-use crate::plan::{OneIn, Polling, Search, SutKind};
+use crate::plan::{External, OneIn, Polling, Search, SutKind};
 use crate::summary::Limit;
 use crate::unit::{Duration, Instant, PerSecond};
 use schemars::JsonSchema;
@@ -43,6 +43,12 @@ pub struct Keys {
     /// Settings of the SUT.
     #[serde(default)]
     pub sut: SutKeys,
+    /// Systems to be run beside that of `[topology]`, in turn on the same machine.
+    #[serde(default)]
+    pub peers: PeerKeys,
+    /// Where the device is that `external` stands for: it has been configured already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// The phases, in order. What a phase opens, closes and sends is independent of each other.
     #[serde(rename = "phase")]
     pub phases: Vec<PhaseKeys>,
@@ -97,7 +103,11 @@ impl Default for GeneratorKeys {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SutTopologyKeys {
-    /// Which system. This version has `krononat` and `forwarder`.
+    /// Which system: `krononat`, or to be held against it `forwarder` (no NAT), `maglev` (a stateless
+    /// balancer), `locked-nat` and `rwlock-nat` (the same NAT with one table for all cores, under a
+    /// lock), `remote-state` (a NAT whose state is in a Redis server), `kernel` (Linux nftables),
+    /// `per-subscriber` (a namespace with nftables for each subscriber), `ovs-dpdk` (Open vSwitch) and
+    /// `external` (a device at given addresses); see `docs/peers.md`.
     pub kind: SutKind,
     /// Servers of the SUT.
     pub servers: u16,
@@ -113,6 +123,24 @@ pub struct SutTopologyKeys {
 impl Default for SutTopologyKeys {
     fn default() -> Self {
         SutTopologyKeys { kind: SutKind::Krononat, servers: 1, cores: 1, stands_for: 1 }
+    }
+}
+
+/// Systems to be run beside that of `[topology]` with the same phases. Each round runs all of them
+/// one after another, each from nothing, and the next round begins with another; a peer's figure is
+/// set beside that of `[topology]` round by round. One that answers wrongly fails the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerKeys {
+    /// Which systems, as in `topology.sut.kind`; none is an ordinary run.
+    pub kinds: Vec<SutKind>,
+    /// How often each is run, 1 to 100. An interval takes at least 6.
+    pub rounds: u32,
+}
+
+impl Default for PeerKeys {
+    fn default() -> Self {
+        PeerKeys { kinds: Vec::new(), rounds: 3 }
     }
 }
 

@@ -8,8 +8,8 @@ use super::{address, cluster, inject};
 use crate::error::Diagnostic;
 use crate::judge::METRICS;
 use crate::plan::{
-    self, Addresses, Criterion, Faults, PhasePlan, Plan, Rate, SutKind, SutPlan, Testbed, Timers,
-    Topology, Traffic,
+    self, Addresses, Criterion, External, Faults, Peers, PhasePlan, Plan, Rate, SutKind, SutPlan,
+    Testbed, Timers, Topology, Traffic,
 };
 use crate::summary::LAYER;
 use crate::unit::Duration;
@@ -28,6 +28,8 @@ const DRAIN_MAX: Duration = Duration(4_000_000_000);
 const ZIPF_MAX: f64 = 1.5;
 /// Most frames of a batch: four bursts.
 const BATCH_MAX: u32 = 128;
+/// Most rounds of peers.
+const ROUNDS_MAX: u32 = 100;
 /// Most repetitions.
 const REPEAT_MAX: u32 = 10_000;
 /// Time a packet may cost a core in virtual time, in nanoseconds.
@@ -107,10 +109,17 @@ pub(super) fn resolve(scenario: &Scenario, options: &RunOptions) -> Result<Plan,
         },
         topology,
         traffic,
+        peers: check.peers(&phases)?,
+        external: check.external()?,
         phases,
         faults: keys.faults.as_ref().map(|faults| check.faults(faults, seed)).transpose()?,
         pass: check.pass()?,
     })
+}
+
+fn is_station(text: &str) -> bool {
+    let byte = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split(':').count() == 6 && text.split(':').all(byte)
 }
 
 impl Check<'_> {
@@ -133,11 +142,11 @@ impl Check<'_> {
                 return Err(error.expected(format!("1 to {max}")));
             }
         }
-        if !matches!(sut.kind, SutKind::Krononat | SutKind::Forwarder) {
-            let problem = format!("`{}` is not available in this version", sut.kind);
+        if sut.servers > 1 && !matches!(sut.kind, SutKind::Krononat | SutKind::Forwarder) {
+            let problem = format!("{} servers of {}", sut.servers, sut.kind);
             return Err(self
-                .refuse("topology.sut.kind", problem)
-                .expected("krononat or forwarder"));
+                .refuse("topology.sut.servers", problem)
+                .expected("1: only krononat runs on several"));
         }
         Ok(Topology {
             generator_servers: generators.servers,
@@ -148,6 +157,53 @@ impl Check<'_> {
             sut_kind: sut.kind,
             polling: self.keys.topology.polling,
         })
+    }
+
+    fn peers(&self, phases: &[PhasePlan]) -> Result<Option<Peers>, Diagnostic> {
+        let keys = &self.keys.peers;
+        let (kinds, rounds) = (keys.kinds.clone(), keys.rounds);
+        for (at, &kind) in kinds.iter().enumerate() {
+            if kind == self.keys.topology.sut.kind || kinds[..at].contains(&kind) {
+                let error = self.refuse("peers.kinds", format!("`{kind}` is run twice"));
+                return Err(error.expected("each system once, that of topology.sut left out"));
+            }
+        }
+        if !(1..=ROUNDS_MAX).contains(&rounds) {
+            let error = self.refuse("peers.rounds", format!("{rounds} rounds"));
+            return Err(error.expected(format!("1 to {ROUNDS_MAX}")));
+        }
+        if kinds.is_empty() {
+            return Ok(None);
+        }
+        if phases.iter().any(|phase| phase.injection.is_some()) {
+            let error = self.refuse("peers.kinds", "a phase injects a failure");
+            return Err(error.remedy("Compare by scenarios without `inject`."));
+        }
+        if self.keys.topology.sut.servers > 1 {
+            let error = self.refuse("peers.kinds", "the SUT has several servers");
+            return Err(error.expected("one server of each system"));
+        }
+        Ok(Some(Peers { kinds, rounds }))
+    }
+
+    /// Whether it is known where the device is, exactly if one is to be tested.
+    fn external(&self) -> Result<Option<External>, Diagnostic> {
+        let kinds = [&[self.keys.topology.sut.kind], &self.keys.peers.kinds[..]].concat();
+        match (&self.keys.external, kinds.contains(&SutKind::External)) {
+            (None, true) => {
+                let error = self.refuse("external", "missing: `external` is to be tested");
+                Err(error.expected("interface and mac of the device"))
+            }
+            (Some(_), false) => {
+                let error = self.refuse("external", "nobody tests it");
+                Err(error.remedy("Name `external` in topology.sut.kind or peers.kinds."))
+            }
+            (Some(External { mac, .. }), true) if !is_station(mac) => {
+                let error = self.refuse("external.mac", format!("`{mac}` is no station"));
+                Err(error.expected("six bytes such as 52:54:00:12:34:56"))
+            }
+            (external, _) => Ok(external.clone()),
+        }
     }
 
     fn traffic(&self, topology: &Topology) -> Result<Traffic, Diagnostic> {

@@ -200,10 +200,17 @@ pub(super) fn warnings(
         let why = "the measured phase sends no data.";
         warnings.push(Warning::unavailable("certificate.rate_error", why));
     }
-    if plan.topology.sut_kind == SutKind::Forwarder {
+    let kind = plan.topology.sut_kind;
+    if !kind.is_of_this_project() {
+        let why = match kind.translates_nothing() {
+            true => format!("a {kind} keeps no connections."),
+            false => format!("{kind} is not looked into."),
+        };
         for field in ["sut.connections_peak", "sut.bytes_per_connection"] {
-            warnings.push(Warning::unavailable(field, "a forwarder keeps no connections."));
+            warnings.push(Warning::unavailable(field, &why));
         }
+    }
+    if kind == SutKind::Forwarder {
         let why = "the SUT is itself the forwarder that headroom is measured with.";
         warnings.push(Warning::unavailable("certificate.headroom", why));
     }

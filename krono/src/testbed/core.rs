@@ -4,15 +4,18 @@
 //! its port to nobody: frames that come are gone, as in a NIC whose queues are full, and given back to
 //! their pools, because memory is not what is to be tested.
 
+use crate::layout::Layout;
 use dataplane::burst::Burst;
 use dataplane::clock::Nanos;
 use dataplane::port::Port;
 use dataplane::run::Load;
 use dataplane::worker::{Busy, Next, Worker};
+use format::plan::Plan;
+use krononat::baseline::{Baseline, Common};
 use krononat::cluster::Cluster;
-use krononat::config::{Config, Kind};
-use krononat::forwarder::Forwarder;
+use krononat::config::Config;
 use krononat::worker::{Counters, Krononat, SetupError, pipeline};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -55,8 +58,21 @@ impl Hand {
 
 enum State<P: Port> {
     Nat(Box<Krononat<P>>),
-    Forwarder(Box<Forwarder<P>>),
+    Baseline(Baseline<P>),
     Gone(P),
+}
+
+/// What the cores of each server share; `store` is where those keep their state that have it outside.
+///
+/// # Errors
+/// When the memory for it is not there.
+pub(super) fn common(
+    layout: &Layout<'_>,
+    plan: &Plan,
+    store: Option<&Path>,
+) -> Result<Vec<Common>, SetupError> {
+    let config = |server| Config { store: store.map(Path::to_owned), ..layout.sut(server) };
+    (0..plan.topology.sut_servers).map(|server| Common::of(&config(server))).collect()
 }
 
 /// One SUT core under the harness's hand.
@@ -66,6 +82,7 @@ pub(super) struct Core<P: Port> {
     hand: Arc<Hand>,
     config: Config,
     index: usize,
+    common: Common,
     counters: Arc<Counters>,
     /// Where numbers come from that must differ from start to start.
     entropy: Box<dyn FnMut() -> u64 + Send>,
@@ -75,13 +92,13 @@ pub(super) struct Core<P: Port> {
 }
 
 impl<P: Port> Core<P> {
-    /// Core `index` of `config` on `port`, as `hand` has it.
+    /// Core `index` of `config`, whose cores share `common`, on `port`, as `hand` has it.
     ///
     /// # Errors
     /// When it is to run and cannot be made.
     pub(super) fn new(
-        config: Config,
-        index: usize,
+        (config, index): (Config, usize),
+        common: Common,
         port: P,
         counters: Arc<Counters>,
         hand: Arc<Hand>,
@@ -92,6 +109,7 @@ impl<P: Port> Core<P> {
             hand,
             config,
             index,
+            common,
             counters,
             entropy,
             left: false,
@@ -117,11 +135,10 @@ impl<P: Port> Core<P> {
         let core = &self.config.cores[self.index];
         let counters = self.counters.clone();
         self.left = false;
-        self.state = Some(match self.config.kind {
-            Kind::Forwarder => {
-                State::Forwarder(Box::new(Forwarder::new(port, core.identity, counters)))
-            }
-            Kind::Krononat => match pipeline(&self.config, core) {
+        let baseline = Baseline::new(&self.config, core, port, &self.common, counters.clone());
+        self.state = Some(match baseline {
+            Ok(baseline) => State::Baseline(baseline),
+            Err(port) => match pipeline(&self.config, core) {
                 Ok(pipeline) => {
                     let entropy = (self.entropy)();
                     let cluster = Cluster::new(&self.config, core, pipeline.shard(), entropy);
@@ -139,7 +156,7 @@ impl<P: Port> Core<P> {
     fn end(&mut self) {
         self.state = self.state.take().map(|state| match state {
             State::Nat(nat) => State::Gone(nat.into_port()),
-            State::Forwarder(forwarder) => State::Gone(forwarder.into_port()),
+            State::Baseline(baseline) => State::Gone(baseline.into_port()),
             State::Gone(port) => State::Gone(port),
         });
     }
@@ -147,7 +164,7 @@ impl<P: Port> Core<P> {
     fn swallow(&mut self) {
         let port = match self.state.as_mut() {
             Some(State::Nat(nat)) => nat.port(),
-            Some(State::Forwarder(forwarder)) => forwarder.port(),
+            Some(State::Baseline(baseline)) => baseline.port(),
             Some(State::Gone(port)) => port,
             None => return,
         };
@@ -202,7 +219,7 @@ impl<P: Port> Worker for Core<P> {
         }
         match self.state.as_mut() {
             Some(State::Nat(nat)) => nat.step(now),
-            Some(State::Forwarder(forwarder)) => forwarder.step(now),
+            Some(State::Baseline(baseline)) => baseline.step(now),
             _ => Busy(0),
         }
     }
@@ -211,7 +228,7 @@ impl<P: Port> Worker for Core<P> {
         match (self.hand.read(), self.state.as_mut()) {
             (Order::Hang, _) => Next::Continue,
             (_, Some(State::Nat(nat))) => nat.housekeeping(now, load),
-            (_, Some(State::Forwarder(forwarder))) => forwarder.housekeeping(now, load),
+            (_, Some(State::Baseline(baseline))) => baseline.housekeeping(now, load),
             _ => Next::Continue,
         }
     }

@@ -4,7 +4,7 @@
 //! Before the run proper it measures two references with the same traffic on the same processors:
 //! the generator alone through a plain wire, and through a plain forwarder in the SUT's place.
 
-use super::core::Core;
+use super::core::{Core, common};
 use super::inject::{self, Due};
 use super::monitor::Reading;
 use super::network::{Awaited, Hands, READY_WITHIN, network, pools};
@@ -22,6 +22,7 @@ use kronogen::run::Notice;
 use krononat::server::entropy;
 use krononat::worker::Counters;
 use rtrb::Consumer;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,8 +54,8 @@ pub fn run_beside(
 ) -> Result<Outcome, TestbedError> {
     refuse_lacking(plan)?;
     let clock = Tsc::calibrate();
-    let run =
-        measure(plan, &clock, stop, observe).map_err(|error| TestbedError::failed(plan, error))?;
+    let run = measure(plan, None, &clock, stop, observe)
+        .map_err(|error| TestbedError::failed(plan, error))?;
     let References { wire, forwarder } = references;
     Ok(Outcome { wire, forwarder, interrupted: stop.is_set(), ..run })
 }
@@ -75,7 +76,7 @@ pub fn references(
     observe(reference::announce("reference: generator through a plain wire"));
     let wire = reference::wire(&quick, &clock, stop).map_err(failed)?;
     observe(reference::announce("reference: plain forwarder"));
-    let through = measure(&quick, &clock, stop, &mut |_| ()).map_err(failed)?;
+    let through = measure(&quick, None, &clock, stop, &mut |_| ()).map_err(failed)?;
     Ok(References { wire, forwarder: reference::of_run(&through) })
 }
 
@@ -86,9 +87,24 @@ fn refuse_lacking(plan: &Plan) -> Result<(), TestbedError> {
     }
 }
 
+/// Runs a plan without its references, for cores that may keep their state in `store`.
+///
+/// # Errors
+/// When a core could not start.
+pub(crate) fn alone(
+    plan: &Plan,
+    store: Option<&Path>,
+    stop: &Stop,
+    observe: &mut dyn FnMut(Observation),
+) -> anyhow::Result<Outcome> {
+    let run = measure(plan, store, &Tsc::calibrate(), stop, observe)?;
+    Ok(Outcome { interrupted: stop.is_set(), ..run })
+}
+
 /// Runs all phases of a plan once, generator and SUT on processors of their own.
 fn measure(
     plan: &Plan,
+    store: Option<&Path>,
     clock: &Tsc,
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
@@ -110,18 +126,21 @@ fn measure(
     let mut arena = Arena::new(pools.iter().sum()).context("no memory for frames")?;
     let ports = network(&layout, plan, &mut arena, &pools, &hands);
     let counters: Vec<Arc<Counters>> = (0..suts).map(|_| Arc::default()).collect();
+    let common = common(&layout, plan, store).context("what SUT cores share")?;
     let finished = Stop::new();
     thread::scope(|scope| {
         let (ready, standing) = mpsc::channel();
         let mut threads = Vec::new();
         for (index, port) in (0..suts).zip(ports.suts) {
-            let (config, at) = layout.sut_of(index);
+            let mut config = layout.sut_of(index);
+            config.0.store = store.map(Path::to_owned);
+            let common = common[usize::from(layout.sut_place(index).0)].clone();
             let (counters, hand) =
                 (counters[index as usize].clone(), hands.hands[index as usize].clone());
             let (cpu, ready, finished) = (cpus.next(), ready.clone(), &finished);
             threads.push(scope.spawn(move || -> anyhow::Result<()> {
                 cpu.map_or(Ok(()), pin)?;
-                let mut core = Core::new(config, at, port, counters, hand, Box::new(entropy))?;
+                let mut core = Core::new(config, common, port, counters, hand, Box::new(entropy))?;
                 // Nobody listens once another core has failed to stand.
                 ready.send(()).unwrap_or(());
                 run_idle(&mut core, clock, finished, idle);

@@ -199,6 +199,6 @@ fn configure(
     Ok((write("kronogen.toml".to_owned(), toml_of(&generator)?)?, files))
 }
 
-fn toml_of(config: &impl Serialize) -> anyhow::Result<String> {
+pub(super) fn toml_of(config: &impl Serialize) -> anyhow::Result<String> {
     toml::to_string(config).context("a configuration that is no TOML")
 }

@@ -5,7 +5,7 @@
 
 mod purse;
 
-use super::core::Core;
+use super::core::{Core, common};
 use super::inject::{self, Due};
 use super::network::{
     Awaited, GeneratorPort, Hands, Ports, READY_WITHIN, RouterPort, SutPort, network, pools,
@@ -22,6 +22,7 @@ use format::plan::Plan;
 use kronogen::control::{Control, Field, Progress, Reading as Progressed};
 use kronogen::run::{Notice, Sample};
 use kronogen::worker::Generator;
+use krononat::baseline::Common;
 use krononat::worker::Counters;
 use purse::Purse;
 use std::sync::Arc;
@@ -67,7 +68,9 @@ fn simulate(
     let mut arena = Arena::new(pools.iter().sum()).context("no memory for frames")?;
     let ports = network(&layout, plan, &mut arena, &pools, &hands);
     let counters: Vec<Arc<Counters>> = (0..plan.topology.suts()).map(|_| Arc::default()).collect();
-    let mut world = World::new(&layout, ports, &hands, &counters, plan.sut.packet_cost_ps)?;
+    let common = common(&layout, plan, None)?;
+    let cost = plan.sut.packet_cost_ps;
+    let mut world = World::new(&layout, ports, &hands, &common, &counters, cost)?;
     world.wait(Awaited::new(&layout, plan))?;
     let clock = Tsc::calibrate();
     let read = || super::embedded::readings(&layout, &counters);
@@ -102,6 +105,7 @@ impl<'a> World<'a> {
         layout: &Layout<'_>,
         ports: Ports<'a>,
         hands: &Hands,
+        common: &[Common],
         counters: &[Arc<Counters>],
         packet_cost_ps: Option<u64>,
     ) -> anyhow::Result<World<'a>> {
@@ -117,14 +121,15 @@ impl<'a> World<'a> {
         }
         let mut cores = Vec::new();
         for (index, port) in (0..).zip(ports.suts) {
-            let (sut, at) = layout.sut_of(index);
+            let sut = layout.sut_of(index);
+            let common = common[usize::from(layout.sut_place(index).0)].clone();
             let mut starts = u64::from(index) << 32;
             let entropy = Box::new(move || {
                 starts += 1;
                 starts
             });
             let at_hand = (counters[index as usize].clone(), hands.hands[index as usize].clone());
-            cores.push(Core::new(sut, at, port, at_hand.0, at_hand.1, entropy)?);
+            cores.push(Core::new(sut, common, port, at_hand.0, at_hand.1, entropy)?);
         }
         let rows = config.cores.iter().zip(&progress).map(|(core, progress)| Sample {
             server: config.server,

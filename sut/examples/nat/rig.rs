@@ -78,6 +78,7 @@ impl Crowd {
             server: ServerId(0),
             seed: 1,
             kind: Kind::Krononat,
+            store: None,
             port_block: PORT_BLOCK,
             connections_max,
             shared_sessions_max: None,

@@ -92,6 +92,7 @@ pub(crate) fn config(server: usize, servers: usize) -> Config {
         server: ServerId(server as u16),
         seed: 7,
         kind: config::Kind::Krononat,
+        store: None,
         port_block: 64,
         connections_max: 8192,
         shared_sessions_max: None,

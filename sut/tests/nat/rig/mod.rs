@@ -53,6 +53,7 @@ pub(crate) fn config() -> Config {
         server: ServerId(0),
         seed: 1,
         kind: Kind::Krononat,
+        store: None,
         port_block: 64,
         connections_max: 100,
         shared_sessions_max: None,

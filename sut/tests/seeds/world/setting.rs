@@ -64,6 +64,7 @@ pub(super) fn config(server: usize, shards: &[Assignment]) -> Config {
         server: ServerId(server as u16),
         seed: 7,
         kind: config::Kind::Krononat,
+        store: None,
         port_block: 64,
         connections_max: 2048,
         shared_sessions_max: None,
