@@ -246,6 +246,7 @@ ports = [{ af_packet = "eth1" }]
             generator_cores: cores,
             sut_servers: 1,
             sut_cores: 1,
+            sut_stands_for: 1,
             sut_kind: crate::plan::SutKind::Krononat,
             polling: crate::plan::Polling::Busy,
         }

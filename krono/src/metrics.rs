@@ -164,6 +164,7 @@ mod tests {
             latency_p50_us,
             latency_p99_us: None,
             drops: None,
+            backlog: None,
         }
     }
 

@@ -96,11 +96,12 @@ pub(crate) fn run(
     let records = loop {
         match generator.next_within(LOOK_EVERY)? {
             Some(Line::Records(records)) => break records,
-            Some(Line::Begins { phase, start }) => watch.notice(Notice::Begins(phase, start)),
+            Some(Line::Begins { phase, start, .. }) => watch.notice(Notice::Begins(phase, start)),
             Some(Line::Ended { phase }) => watch.notice(Notice::Ended(phase)),
             Some(Line::Sample { now, rows }) => watch.notice(Notice::Sample(now, &rows)),
             Some(Line::Router(_)) => bail!("kronogen plays a router that it was not asked for"),
             Some(Line::Listening { .. }) => {}
+            Some(Line::Stands) => bail!("kronogen takes itself for led"),
             None if stop.is_set() && !asked => {
                 asked = true;
                 generator.ask_to_end();
