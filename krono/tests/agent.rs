@@ -111,9 +111,9 @@ fn can_run() -> bool {
 
 /// Lines of a krononat that stands.
 fn await_lines(server: &mut Server<serde_json::Value>) {
-    let first = server.next().expect("a line").expect("not the end");
+    let first = server.hear().expect("a line").expect("not the end");
     assert!(first.get("ready").is_some(), "{first}");
-    let second = server.next().expect("a line").expect("not the end");
+    let second = server.hear().expect("a line").expect("not the end");
     assert!(second.get("cores").is_some(), "{second}");
 }
 
@@ -200,7 +200,7 @@ fn what_a_program_says_and_how_it_ends_is_told() {
     let left = agent.reach(None).expect("an agent");
     let mut server: Server<serde_json::Value> =
         left.run("left".to_owned(), krononat("server = 0\ncolour = 1\n".to_owned())).expect("runs");
-    assert_eq!(server.next().expect("an end"), None);
+    assert_eq!(server.hear().expect("an end"), None);
     let end = server.drain(|_| {}).expect("an end");
     assert_eq!(end, Some(End { code: Some(2), signal: None }));
     agent.assert_nothing_left();
@@ -232,7 +232,7 @@ fn a_program_lives_as_long_as_it_is_held() {
     let mut server = left.run("left".to_owned(), krononat(config())).expect("runs");
     await_lines(&mut server);
     server.signal(Signal::SIGKILL).expect("a signal");
-    while server.next().expect("lines").is_some() {}
+    while server.hear().expect("lines").is_some() {}
     let end = server.drain(|_| {}).expect("an end");
     assert_eq!(end, Some(End { code: None, signal: Some(9) }));
 }
@@ -269,7 +269,7 @@ fn no_program_outlives_its_agent() {
             std::thread::sleep(Duration::from_millis(10));
         }
         // Nor does its controller wait for ever, or take it for a good end.
-        while let Ok(Some(_)) = server.next() {}
+        while let Ok(Some(_)) = server.hear() {}
         let text = server.drain(|_| {}).map(|end| end.is_some_and(|end| end.success()));
         assert!(!text.unwrap_or(false), "{signal}");
     }

@@ -202,7 +202,8 @@ fn stored_runs_are_judged_if_they_were_taken_by_turns() {
     let folder = folder();
     let noise = |at: usize| 1.0 + 0.001 * (at * 7 % 5) as f64;
     // Every third pair the candidate went first.
-    let minute = |at: usize, candidate: bool| 4 * at + usize::from(candidate != (at % 3 == 0));
+    let minute =
+        |at: usize, candidate: bool| 4 * at + usize::from(candidate != (at.is_multiple_of(3)));
     let side = |factor: f64, candidate: bool| -> Vec<(usize, f64)> {
         (0..9).map(|at| (minute(at, candidate), 100.0 * factor * noise(at))).collect()
     };

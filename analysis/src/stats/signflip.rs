@@ -54,7 +54,7 @@ pub struct Centre {
 /// Estimate and interval that belong to the test: `tail` is the probability beyond each end, above 0
 /// and below ½. `None` as for [`p_greater`].
 pub fn centre(differences: &[f64], tail: f64) -> Option<Centre> {
-    if !is_usable(differences) || !(tail > 0.0 && tail < 0.5) {
+    if !(is_usable(differences) && tail > 0.0 && tail < 0.5) {
         return None;
     }
     let n = differences.len();

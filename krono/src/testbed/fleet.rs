@@ -86,7 +86,7 @@ impl<'a> Fleet<'a> {
         }
         for slot in &mut fleet.slots {
             let Some(process) = &mut slot.process else { continue };
-            match process.next()? {
+            match process.hear()? {
                 Some(Line::Ready { .. }) => {}
                 other => bail!("{} began with {other:?}", process.name()),
             }
@@ -179,7 +179,7 @@ impl<'a> Fleet<'a> {
         }
         for slot in &mut self.slots {
             let Some(mut process) = slot.process.take() else { continue };
-            while let Some(line) = process.next()? {
+            while let Some(line) = process.hear()? {
                 note(&self.latest, line);
             }
             if slot.fate != Fate::Dead {

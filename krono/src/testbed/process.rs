@@ -99,7 +99,7 @@ fn measure(
     let name = "kronogen".to_owned();
     let mut generator: Server<Line> =
         program::start(name, &programs.kronogen, &generator_file, &clock, &[])?;
-    match generator.next()? {
+    match generator.hear()? {
         Some(Line::Listening { .. }) => {}
         other => bail!("kronogen began with {other:?}"),
     }

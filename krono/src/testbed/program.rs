@@ -116,7 +116,7 @@ impl<L> Server<L> {
     }
 
     /// The next line; `None` at the end of the output.
-    pub fn next(&mut self) -> anyhow::Result<Option<L>> {
+    pub fn hear(&mut self) -> anyhow::Result<Option<L>> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => self.told(line).map(Some),
             Err(RecvTimeoutError::Disconnected) => Ok(None),

@@ -76,7 +76,7 @@ impl<'a> Player<'a> {
 
     /// Waits until its ports are open.
     pub(super) fn await_ports(&mut self) -> anyhow::Result<()> {
-        match self.server.next()? {
+        match self.server.hear()? {
             Some(Line::Listening { .. }) => Ok(()),
             Some(other) => bail!("{} began with {other:?}", self.server.name()),
             None => bail!("{} has not started: its reason is above", self.server.name()),
