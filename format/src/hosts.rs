@@ -279,7 +279,7 @@ ports = [{ af_packet = "eth1" }]
             ("root@right", "-oProxyCommand=x", "server.right.ssh", "user@host"),
             ("\"right\"", "\"left\"", "server.left.name", "two servers"),
             ("ssh_options", "tls = \"k\"\nssh_options", "server.right.tls", "Remove it"),
-            ("af_packet", "xdp", "rack.toml:14: ", "xdp"),
+            ("af_packet", "xdp", "rack.toml:15: ", "xdp"),
         ];
         for (good, bad, place, said) in table {
             let text = FILE.replacen(good, bad, 1);
