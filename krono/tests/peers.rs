@@ -309,7 +309,8 @@ fn a_device_that_was_told_what_explain_says_passes() {
     }
     assert!(summary["ledger"]["on_time"].as_u64() > Some(1000), "{}", said(&output));
     // One that is not there is refused before anything is written.
-    let output = krono(folder.path(), &["--set", "external.interface=none0", "--out", "other"]);
+    let absent = ["--set", "external.interface=none0", "--out", "other"];
+    let output = inside(&[&["run", "peers.toml", "--no-live"][..], &absent].concat());
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert!(said(&output).contains("none0"), "{}", said(&output));
 }
