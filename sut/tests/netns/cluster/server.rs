@@ -14,6 +14,10 @@ use std::time::Duration;
 /// How long one that leaves may take: it gives itself two seconds.
 const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a core still serves what it has handed over: a routing daemon that shares the processors
+/// with all of this has been seen to take longer than the default to move a route.
+const DRAIN_MS: u64 = 200;
+
 /// A process, which ends with its guard.
 pub(crate) struct Server {
     child: Child,
@@ -78,7 +82,7 @@ fn config(number: usize, Bfd { interval_ms, multiplier }: Bfd) -> String {
     let mut text = format!(
         "server = {number}\nseed = 1\nport_block = 64\nconnections_max = 4096\n\
          [cluster]\nkey = \"000102030405060708090a0b0c0d0e0f\"\nrouter = \"{router}\"\n\
-         bfd_interval_us = {}\nbfd_multiplier = {multiplier}\nbeat_us = {}\n\
+         bfd_interval_us = {}\nbfd_multiplier = {multiplier}\nbeat_us = {}\ndrain_ms = {DRAIN_MS}\n\
          [cluster.bgp]\nasn = {ROUTER_ASN}\nsubscribers = \"{high}:{low}\"\n\
          [[core]]\ncore = 0\nports = [{{ af-packet = {{ interface = \"nat0\" }} }}]\n\
          identity = {{ mac = \"{mac}\", ip = \"{ip}\", asn = {ASN}, gateway = \"{}\" }}\n",
