@@ -1,5 +1,5 @@
 //! Ways for a server to go, each with what its clients may lose by it, and its return, by which
-//! nobody may lose anything.
+//! nobody may lose anything; behind FRR one probe in a hundred, which is printed.
 
 use super::probes::{Probes, Seen};
 use super::{Cluster, PATIENCE, transfers};
@@ -76,8 +76,14 @@ pub(crate) fn cycle(
     let whole = Instant::now();
     thread::sleep(CALM);
     let [returned, untouched] = [own, others].map(|it| it.seen(back, Instant::now()));
-    let lost = returned.iter().any(|seen| seen.lost > 0);
-    ensure!(!lost, "lost by its return: {returned:?}; {}", cluster.counted());
+    let lost: u64 = returned.iter().map(|seen| seen.lost as u64).sum();
+    if lost > 0 {
+        let said = format!("lost by its return: {returned:?}; {}", cluster.counted());
+        // FRR moves the two ways one after the other, and has been seen to lose a few probes between.
+        let sent: u64 = returned.iter().map(|seen| seen.sent as u64).sum();
+        ensure!(cluster.router.moves_in_two_steps() && 100 * lost <= sent, "{said}");
+        note += &format!("; {said}");
+    }
     note += &bystanders(cluster, untouched)?;
     for probes in [own, others] {
         ensure!(probes.remapped() == 0, "{} connections remapped", probes.remapped());
@@ -86,7 +92,7 @@ pub(crate) fn cycle(
     if !spanned {
         note += "; the transfers ended before it";
     }
-    Ok(format!("{transfers}; {}; return: 0 lost{note}", describe(gone)))
+    Ok(format!("{transfers}; {}; return: {lost} lost{note}", describe(gone)))
 }
 
 /// Has the first server go. Returns the frames that had come from it when it was dead.

@@ -109,6 +109,11 @@ impl Router {
         Ok(Router { kind, folder: folder.to_owned(), _daemons: daemons })
     }
 
+    /// Whether subscribers' packets may still go one way when the answers already come the other.
+    pub(crate) fn moves_in_two_steps(&self) -> bool {
+        matches!(self.kind, Kind::Frr)
+    }
+
     /// Routes to a shard that it has from the cores, the best one and others.
     pub(crate) fn paths(&self, shard: usize) -> usize {
         let question = match self.kind {
