@@ -1,8 +1,7 @@
-//! Rate, openings, closings and connections held are set one by one, and each is kept.
+//! Rate, openings, closings and connections held are set one by one, and each is kept by every core.
 
-use crate::rig::{Rig, config, fill, phase};
+use crate::rig::{Rig, config, core, fill, phase, wires};
 use dataplane::frame::Arena;
-use dataplane::port::link::loopback;
 use kronogen::config::{Phase, Rate, Until};
 use kronogen::control::Field;
 
@@ -24,9 +23,10 @@ fn each_control_is_kept_whatever_the_others_do() {
         ..phase("churn", Rate::Pps(pps), Until::For(seconds * 1_000_000_000))
     });
     let phases = [vec![fill(HELD)], churn.to_vec()].concat();
-    let config = config(HELD + 100, phases);
-    let mut arena = Arena::new(2048).expect("memory");
-    let mut rig = Rig::new(&config, vec![loopback(&mut arena, 1024)]);
+    let mut config = config(HELD + 100, phases);
+    config.cores.push(core(1, HELD + 100));
+    let mut arena = Arena::new(4096).expect("memory");
+    let mut rig = Rig::new(&config, wires(&mut arena, 2));
     for phase in 0..config.phases.len() {
         rig.begin(phase);
         while !rig.has_ended(phase) {
@@ -38,7 +38,9 @@ fn each_control_is_kept_whatever_the_others_do() {
             rig.field(Field::Held)
         );
     }
-    for (record, (pps, open, close, seconds)) in rig.cores[0].records()[1..].iter().zip(asked) {
+    let records: Vec<_> = rig.cores.iter_mut().map(|core| core.records()).collect();
+    let of_cores = records.iter().flat_map(|records| records[1..].iter().zip(asked));
+    for (record, (pps, open, close, seconds)) in of_cores {
         let ledger = &record.ledger;
         let data = ledger.sent - ledger.control;
         for (what, achieved, asked) in [

@@ -2,6 +2,7 @@
 
 mod attack;
 mod controls;
+mod direction;
 mod faults;
 mod fill;
 mod fingerprint;

@@ -1,8 +1,10 @@
 //! A generator core, a clock and a controller in one hand.
 
 use dataplane::clock::Nanos;
+use dataplane::frame::Arena;
 use dataplane::identity::{Identity, Mac};
 use dataplane::port::Port;
+use dataplane::port::link::{Link, Network};
 use dataplane::run::Load;
 use dataplane::worker::{CoreId, Next, ServerId, Worker};
 use kronogen::attack::Attack;
@@ -73,6 +75,14 @@ pub(crate) fn config(connections: u32, phases: Vec<Phase>) -> Config {
         phases,
         network: None,
     }
+}
+
+/// A plain wire for each of `cores`, which share the frames of `arena`.
+pub(crate) fn wires(arena: &mut Arena, cores: usize) -> Vec<Link<'_>> {
+    let frames = arena.buffers().len() / cores;
+    let mut network = Network::new(arena, &vec![frames; cores], 1024);
+    (0..cores).for_each(|core| network.connect(core, core));
+    network.into_ports()
 }
 
 /// Cores that are led through their phases together, step by step.
