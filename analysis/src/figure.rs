@@ -144,6 +144,11 @@ fn digits_of(estimate: &Estimate) -> usize {
     (3..5).find(|&digits| told_apart(digits)).unwrap_or(if low == high { 3 } else { 5 })
 }
 
+/// A value and the bound of its error: `20.6 ± 1.2`. Of the error two digits say enough.
+pub fn plus_minus(value: f64, error: f64, digits: usize) -> String {
+    format!("{} ± {}", trimmed(value, digits), trimmed(error, 2))
+}
+
 /// `1 core`, `2 cores`: a count with its noun.
 pub fn plural(count: usize, noun: &str) -> String {
     format!("{} {noun}{}", self::count(count as u64), if count == 1 { "" } else { "s" })
@@ -189,6 +194,13 @@ mod tests {
         assert_eq!((bytes(17_179_869_184), bytes(100)), ("16 GiB".into(), "100 bytes".into()));
         assert_eq!(genome("imix-7-4-1"), "IMIX 7:4:1");
         assert_eq!(genome("imix-tiny"), "imix-tiny");
+    }
+
+    #[test]
+    fn an_error_stands_beside_its_value() {
+        assert_eq!(plus_minus(20.61, 1.234, 3), "20.6 ± 1.2");
+        assert_eq!(plus_minus(412.0, 0.0712, 3), "412 ± 0.071");
+        assert_eq!(plus_minus(4.0, f64::NAN, 3), "4 ± not available");
     }
 
     #[test]

@@ -18,6 +18,11 @@ pub const HEADROOM_MIN: f64 = 1.2;
 pub const LATE_SEND_SHARE_MAX: f64 = 0.001;
 /// Error of the sent rate above which the offered load is not the one asked for.
 pub const RATE_ERROR_MAX: f64 = 0.01;
+/// Deviation of one generator core from its part of the rate above which its connections saw another
+/// load than the others.
+pub const CORE_SPREAD_MAX: f64 = 0.001;
+/// Error bound of the median latency ÷ that median above which the generator is much of it.
+pub const LATENCY_ERROR_SHARE_MAX: f64 = 0.25;
 /// Share of CPU time taken by the hypervisor above which a rate is the host's, not the SUT's.
 pub const STEAL_SHARE_MAX: f64 = 0.005;
 /// Pause of a generator core, in microseconds, that shows in a 99.9th percentile.
@@ -49,6 +54,10 @@ pub enum Doubt {
     LateSends(f64),
     /// Relative error of the sent rate.
     RateError(f64),
+    /// Deviation of one core from its part of the planned rate.
+    CoreSpread(f64),
+    /// Error bound ÷ median latency.
+    LatencyError(f64),
     /// Share of CPU time stolen.
     Steal(f64),
     /// Longest pause of a generator core in microseconds.
@@ -93,6 +102,8 @@ impl Doubt {
             Doubt::Headroom(_) => "headroom",
             Doubt::LateSends(_) => "late-sends",
             Doubt::RateError(_) => "rate-error",
+            Doubt::CoreSpread(_) => "core-spread",
+            Doubt::LatencyError(_) => "latency-error",
             Doubt::Steal(_) => "steal",
             Doubt::LongGap(_) => "long-gap",
             Doubt::Unsent(_) => "unsent",
@@ -113,6 +124,8 @@ impl Doubt {
             Doubt::Headroom(_) => Some("certificate.headroom"),
             Doubt::LateSends(_) => Some("certificate.late_send_share"),
             Doubt::RateError(_) => Some("certificate.rate_error"),
+            Doubt::CoreSpread(_) => Some("certificate.core_spread"),
+            Doubt::LatencyError(_) => Some("latency_us.p50"),
             Doubt::Steal(_) => Some("certificate.steal_share"),
             Doubt::LongGap(_) => Some("certificate.longest_gap_us"),
             Doubt::Unsent(_) => Some("ledger.unsent"),
@@ -148,6 +161,15 @@ impl Doubt {
             Doubt::RateError(error) => format!(
                 "The rate sent differs from the rate planned by {}.",
                 figure::percent(*error)
+            ),
+            Doubt::CoreSpread(spread) => format!(
+                "A generator core is {} off its part of the planned rate, so its connections saw \
+                 another load than they were to.",
+                figure::percent(*spread)
+            ),
+            Doubt::LatencyError(share) => format!(
+                "Up to {} of the median latency may be the generator's own.",
+                figure::percent(*share)
             ),
             Doubt::Steal(share) => format!(
                 "The hypervisor took {} of the CPU time, and rates are lower by about as much.",
@@ -206,6 +228,13 @@ impl Doubt {
                 "lower the rate, give each generator core a CPU of its own, see `krono doctor`"
             }
             Doubt::RateError(_) => "lower the rate until the generator keeps it",
+            Doubt::CoreSpread(_) => {
+                "give each generator core a CPU of its own, see `krono doctor`; where the network had \
+                 no room, lower the rate"
+            }
+            Doubt::LatencyError(_) => {
+                "compare with `topology.sut.kind = \"forwarder\"` at the same rate, or lower the rate"
+            }
             Doubt::Steal(_) => "use a machine of its own, or repeat when its neighbours are quiet",
             Doubt::LongGap(_) => "isolate the CPUs of the generator, see `krono doctor`",
             Doubt::NotConserved => "do not use the run; report it with its directory",
@@ -271,6 +300,7 @@ pub fn doubts(summary: &Summary, samples: &[Sample]) -> Vec<Doubt> {
     };
     let Certificate { headroom, late_send_share, rate_error, steal_share, longest_gap_us, .. } =
         summary.certificate;
+    let error = summary.latency_error_us.map(|error| error.p50);
     when(summary.run.interrupted, Doubt::Interrupted);
     when(!summary.ledger.conserved(), Doubt::NotConserved);
     when(summary.throughput.bound == Some(Bound::Generator), Doubt::GeneratorBound);
@@ -283,6 +313,12 @@ pub fn doubts(summary: &Summary, samples: &[Sample]) -> Vec<Doubt> {
     }
     if let Some(error) = rate_error {
         when(error.abs() > RATE_ERROR_MAX, Doubt::RateError(error));
+    }
+    if let Some(spread) = summary.certificate.core_spread {
+        when(spread > CORE_SPREAD_MAX, Doubt::CoreSpread(spread));
+    }
+    if let Some((error, p50)) = error.zip(summary.latency_us.p50.filter(|&p50| p50 > 0.0)) {
+        when(error / p50 > LATENCY_ERROR_SHARE_MAX, Doubt::LatencyError(error / p50));
     }
     if let Some(share) = steal_share {
         when(share > STEAL_SHARE_MAX, Doubt::Steal(share));

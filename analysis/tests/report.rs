@@ -205,6 +205,26 @@ fn zero_and_not_available_differ() {
 }
 
 #[test]
+fn each_latency_has_its_error_or_the_reason_why_not() {
+    let calibrated = fixture::summary();
+    let line = text(&calibrated);
+    let expected = "p50 11.9 ± 0.53  p99 31.5 ± 1.2  p99.9 83 ± 6  max 412 ± 214 µs (calibrated at 14.2 \
+                    Mpps)";
+    assert!(line.contains(expected), "{line}");
+    let page_of = fixture::plain(&page(calibrated));
+    assert!(page_of.contains("31.5 ± 1.2 µs") && page_of.contains("± 0.81 µs"));
+    assert!(page_of.contains("a plain wire at 14.2 Mpps, 14,200,000 packets."));
+    let mut without = fixture::summary();
+    without.latency_error_us = None;
+    without.warnings = vec![Warning::unavailable("latency_error_us", "a port has two ends.")];
+    let line = text(&without);
+    assert!(line.contains("p50 11.9  p99 31.5  p99.9 83.0  max 412 µs (no error bound)"), "{line}");
+    let page_of = page(without);
+    assert!(page_of.contains("Their errors: not available: a port has two ends."));
+    assert!(!page_of.contains('±'));
+}
+
+#[test]
 fn a_run_of_nothing_still_has_a_page() {
     let mut summary = fixture::summary();
     summary.throughput.offered_mpps = None;

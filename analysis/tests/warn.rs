@@ -4,7 +4,7 @@ mod fixture;
 
 use analysis::warn::{split_remedy, warnings};
 use format::Summary;
-use format::summary::{Bound, Recovery, Warning};
+use format::summary::{Bound, LatencyError, Recovery, Warning};
 
 fn kinds(summary: &Summary) -> Vec<String> {
     warnings(summary, &fixture::samples()).into_iter().map(|warning| warning.kind).collect()
@@ -25,13 +25,18 @@ fn a_clean_run_has_no_warning() {
 #[test]
 fn each_cause_raises_its_warning_and_no_other() {
     type Change = fn(&mut Summary);
-    let table: [(&str, Change); 15] = [
+    let table: [(&str, Change); 17] = [
         ("interrupted", |s| s.run.interrupted = true),
         ("generator-bound", |s| s.throughput.bound = Some(Bound::Generator)),
         ("link-bound", |s| s.throughput.bound = Some(Bound::Link)),
         ("headroom", |s| s.certificate.headroom = Some(1.19)),
         ("late-sends", |s| s.certificate.late_send_share = Some(0.002)),
         ("rate-error", |s| s.certificate.rate_error = Some(-0.02)),
+        ("core-spread", |s| s.certificate.core_spread = Some(0.002)),
+        ("latency-error", |s| {
+            // A quarter of 11.9 µs and a little.
+            s.latency_error_us = s.latency_error_us.map(|it| LatencyError { p50: 2.98, ..it });
+        }),
         ("steal", |s| s.certificate.steal_share = Some(0.04)),
         ("long-gap", |s| s.certificate.longest_gap_us = Some(1_500.0)),
         ("unsent", |s| {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Every path that a pass criterion may name. Those of `recovery_ms` mean the largest of all
 /// events, and `throughput.trials` the largest of all trials of the measured phase.
-pub const METRICS: [&str; 70] = [
+pub const METRICS: [&str; 78] = [
     "throughput.offered_mpps",
     "throughput.forwarded_mpps",
     "throughput.forwarded_gbps",
@@ -48,6 +48,13 @@ pub const METRICS: [&str; 70] = [
     "latency_us.max",
     "latency_us.min",
     "latency_us.pdv",
+    "latency_error_us.min",
+    "latency_error_us.p50",
+    "latency_error_us.p90",
+    "latency_error_us.p99",
+    "latency_error_us.p999",
+    "latency_error_us.max",
+    "latency_error_us.pdv",
     "connections.opened",
     "connections.closed",
     "connections.failed",
@@ -72,6 +79,7 @@ pub const METRICS: [&str; 70] = [
     "certificate.headroom",
     "certificate.late_send_share",
     "certificate.rate_error",
+    "certificate.core_spread",
     "certificate.steal_share",
     "certificate.twin_mpps",
     "certificate.forwarder_mpps",

@@ -6,7 +6,7 @@
 //! sizes in bytes at L2 with FCS. A value that could not be had is `null`, never 0.
 
 use crate::host::Host;
-use crate::summary::{Bound, Found, Latency, Recovery, Run, Warning};
+use crate::summary::{Bound, Found, Latency, LatencyError, Recovery, Run, Warning};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -301,6 +301,9 @@ pub struct Trial {
     pub bound: Option<Bound>,
     /// Latency of the measured phase.
     pub latency_us: Latency,
+    /// How far these may be from the truth, of trials whose times count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_error_us: Option<LatencyError>,
     /// Phase by phase, what the generator counted.
     pub phases: Vec<Phase>,
     /// What came of events, if there were any.

@@ -43,6 +43,9 @@ pub struct Summary {
     pub ledger: Ledger,
     /// Latency from the planned instant to reception.
     pub latency_us: Latency,
+    /// How far these may be from the truth; `null` where it was not measured.
+    #[serde(default)]
+    pub latency_error_us: Option<LatencyError>,
     /// What became of the connections.
     pub connections: Connections,
     /// One entry per injected event.
@@ -275,6 +278,32 @@ pub struct Latency {
     pub pdv: Option<f64>,
 }
 
+/// Bounds of the error of each latency in microseconds, either way: what the generator alone showed
+/// through a plain wire at the rate of the run, with the resolution of its time stamps and of its
+/// histogram. The bound of a percentile is that of a higher one of the wire: what it leaves out is a
+/// tenth of the packets beyond the percentile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencyError {
+    /// Millions of packets per second through the wire.
+    pub rate_mpps: f64,
+    /// Packets that were measured on it.
+    pub packets: u64,
+    /// Of the smallest: from the wire's 90th percentile.
+    pub min: f64,
+    /// Of the median: from the wire's 95th percentile.
+    pub p50: f64,
+    /// Of the 90th percentile: from the wire's 99th.
+    pub p90: f64,
+    /// Of the 99th percentile: from the wire's 99.9th.
+    pub p99: f64,
+    /// Of the 99.9th percentile: from the wire's 99.99th.
+    pub p999: f64,
+    /// Of the largest: from the wire's largest.
+    pub max: f64,
+    /// Of the packet delay variation: the larger one of those of its two ends.
+    pub pdv: f64,
+}
+
 /// What became of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
@@ -344,6 +373,10 @@ pub struct Certificate {
     pub late_send_share: Option<f64>,
     /// (sent − planned) ÷ planned rate.
     pub rate_error: Option<f64>,
+    /// Largest |sent − planned| ÷ planned of any one generator core, 0 to 1: a core that cannot keep
+    /// its share disappears in the sum of many.
+    #[serde(default)]
+    pub core_spread: Option<f64>,
     /// CPU time stolen by the hypervisor ÷ time, 0 to 1.
     pub steal_share: Option<f64>,
     /// Mpps of the generator alone through a plain wire.

@@ -104,6 +104,7 @@ fn complete() -> Summary {
             min: Some(1.0),
             pdv: Some(7.0),
         },
+        latency_error_us: Some(LatencyError { rate_mpps: 5.0, packets: 10, ..Default::default() }),
         connections: Connections {
             open_rate_achieved: Some(0.0),
             close_rate_achieved: Some(0.0),
@@ -119,6 +120,7 @@ fn complete() -> Summary {
             headroom: Some(2.0),
             late_send_share: Some(0.0),
             rate_error: Some(0.0),
+            core_spread: Some(0.0),
             steal_share: Some(0.0),
             twin_mpps: Some(20.0),
             forwarder_mpps: Some(10.0),

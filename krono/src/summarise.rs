@@ -9,18 +9,20 @@ mod certificate;
 mod latency;
 mod peers;
 mod recovery;
+mod spread;
 #[cfg(test)]
 mod tests;
 
 pub use certificate::LATE;
 pub use latency::log as latency_log;
+pub(crate) use latency::{add as add_histogram, empty as empty_histogram};
 pub use recovery::{connection_rows, windows as recovery_windows};
 
 use crate::testbed::{Outcome, PhaseOutcome};
 use analysis::stats::bootstrap;
 use certificate::Load;
 use format::Host;
-use format::plan::{Plan, Rate};
+use format::plan::Plan;
 use format::sample::{Role, Sample};
 use format::summary::{
     Connections, Energy, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut, SutCore,
@@ -63,8 +65,7 @@ fn trials<'a>(plan: &Plan, outcome: &'a Outcome) -> Vec<&'a PhaseOutcome> {
 pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
     let Context { plan, run, host, steal_share, samples, energy } = context;
     let trials = trials(plan, outcome);
-    let rate = plan.measured_phase().map_or(Rate::None, |phase| phase.rate);
-    let load = Load::of(&trials, rate);
+    let load = Load::of(&trials, plan);
     let bound = load.bound(&trials);
     let mut summary = Summary {
         schema: SCHEMA.to_owned(),
@@ -77,6 +78,7 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
         sut: sut(plan, outcome, &trials, samples),
         ledger: outcome.phases.iter().flat_map(|phase| &phase.generators).map(ledger).sum(),
         latency_us: latency::latency(&trials),
+        latency_error_us: latency::error(&trials, outcome.calibration),
         connections: connections(outcome, &trials),
         recovery_ms: recovery::recoveries(plan, outcome),
         certificate: certificate::certificate(&load, outcome, &plan.topology, steal_share),
@@ -92,6 +94,10 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
         let why = "the host shows no energy counter (RAPL): virtual machines have none, and on others \
                    root alone may read it.";
         summary.warnings.push(Warning::unavailable("energy.package_j", why));
+    }
+    if summary.latency_error_us.is_none() {
+        let why = latency::uncalibrated(plan, outcome);
+        summary.warnings.push(Warning::unavailable("latency_error_us", why));
     }
     let missed = recovery::missed(plan, outcome);
     summary.invalid_reasons = certificate::invalid_reasons(&summary, &load, &trials, missed);

@@ -45,6 +45,8 @@ pub struct Outcome {
     pub wire: Option<Reference>,
     /// The same load through a plain forwarder in the SUT's place.
     pub forwarder: Option<Reference>,
+    /// Latency of the generator alone at the rate of the run.
+    pub calibration: Option<Calibration>,
     /// What happened at which instant.
     pub events: Vec<Event>,
     /// What was done to the SUT, in order.
@@ -137,6 +139,29 @@ pub struct Reference {
     pub cycles_per_packet: Option<f64>,
 }
 
+/// Latency of the generator alone, through a plain wire at the rate of the measured phase: all of it
+/// is the generator's own, so this much of a latency behind a SUT may be, too. Percentiles in
+/// nanoseconds, over all cores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calibration {
+    /// Packets per second, all cores.
+    pub rate_pps: f64,
+    /// Packets measured.
+    pub packets: u64,
+    /// 90th percentile.
+    pub p90_ns: u64,
+    /// 95th percentile.
+    pub p95_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// 99.9th percentile.
+    pub p999_ns: u64,
+    /// 99.99th percentile.
+    pub p9999_ns: u64,
+    /// Largest.
+    pub max_ns: u64,
+}
+
 /// What the generator reaches without the SUT, as far as it was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct References {
@@ -144,6 +169,8 @@ pub struct References {
     pub wire: Option<Reference>,
     /// Through a plain forwarder in the SUT's place.
     pub forwarder: Option<Reference>,
+    /// Through a plain wire, at the rate of the run.
+    pub calibration: Option<Calibration>,
 }
 
 /// Why a testbed did not run.

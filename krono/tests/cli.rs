@@ -233,6 +233,12 @@ fn a_run_leaves_a_directory_with_everything_in_it() {
     assert_eq!(summary["ledger"]["mistranslated"], 0);
     assert_eq!(summary["connections"]["held_peak"], 2048);
     assert_eq!(summary["valid"], code == Some(0));
+    // The generator alone, at the rate of the run and over the same connections.
+    let error = &summary["latency_error_us"];
+    assert!(error["rate_mpps"].as_f64().is_some_and(|it| (it - 0.1).abs() < 0.001), "{error}");
+    assert!(error["packets"].as_u64().is_some_and(|it| (40_000..=50_000).contains(&it)), "{error}");
+    let bounds = ["p50", "p90", "p99", "p999"].map(|name| error[name].as_f64().expect("a bound"));
+    assert!(bounds[0] > 0.064 && bounds.is_sorted(), "{error}");
     let text = stdout(&output);
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect();

@@ -44,7 +44,11 @@ fn of_generator(summary: &Summary) -> Vec<Row> {
         figure::count(sent(summary)),
         figure::percent_of(summary.ledger.lost, sent(summary))
     );
-    let p99 = or_missing(summary, "latency_us.p99", summary.latency_us.p99, "µs");
+    let error = summary.latency_error_us.map(|error| error.p99).filter(|error| error.is_finite());
+    let p99 = match summary.latency_us.p99.filter(|p99| p99.is_finite()).zip(error) {
+        Some((p99, error)) => Cell::number(format!("{} µs", figure::plus_minus(p99, error, 4))),
+        None => or_missing(summary, "latency_us.p99", summary.latency_us.p99, "µs"),
+    };
     let held = figure::count(summary.connections.held_peak);
     let traffic = format!(
         "{}, mean frame {} bytes ({})",

@@ -154,6 +154,15 @@ fn certificate(summary: &Summary) -> Table {
                 "rate sent against rate planned; negative is too little".to_owned(),
             ),
             row(
+                "core spread",
+                share("core_spread", c.core_spread),
+                format!(
+                    "rate sent against rate planned of the generator core that is furthest from it; \
+                         doubtful above {}",
+                    figure::percent(warn::CORE_SPREAD_MAX)
+                ),
+            ),
+            row(
                 "CPU steal",
                 share("steal_share", c.steal_share),
                 format!(
@@ -185,25 +194,39 @@ fn certificate(summary: &Summary) -> Table {
 }
 
 pub(super) fn latency(summary: &Summary) -> Table {
-    let l = &summary.latency_us;
-    let row = |name: &str, field: &str, value, meaning: &str| {
+    let (l, e) = (&summary.latency_us, summary.latency_error_us);
+    let row = |name: &str, field: &str, value, error: Option<f64>, meaning: &str| {
         let value = or_missing(summary, &format!("latency_us.{field}"), value, "µs");
-        Row::new([Cell::text(name), value, Cell::text(meaning)])
+        let error = match error.filter(|error| error.is_finite()) {
+            Some(error) => Cell::number(format!("± {} µs", figure::trimmed(error, 2))),
+            None => Cell::text("unknown"),
+        };
+        Row::new([Cell::text(name), value, error, Cell::text(meaning)])
+    };
+    let from_where = match e {
+        Some(e) => format!(
+            "Errors are what the generator alone showed through a plain wire at {} Mpps, {} packets.",
+            figure::significant(e.rate_mpps, 3),
+            figure::count(e.packets)
+        ),
+        None => format!("Their errors: {}.", missing(summary, "latency_error_us")),
     };
     Table::new(
         "Latency",
-        "From the planned instant to reception, so that waiting for a late \
-                           generator counts too (black-box).",
+        format!(
+            "From the planned instant to reception, so that waiting for a late generator counts too \
+             (black-box). {from_where}"
+        ),
     )
-    .head(["percentile", "value", "meaning"])
+    .head(["percentile", "value", "error", "meaning"])
     .rows([
-        row("smallest", "min", l.min, ""),
-        row("50 %", "p50", l.p50, "median"),
-        row("90 %", "p90", l.p90, ""),
-        row("99 %", "p99", l.p99, ""),
-        row("99.9 %", "p999", l.p999, "one packet in 1,000 is slower"),
-        row("largest", "max", l.max, ""),
-        row("PDV", "pdv", l.pdv, "packet delay variation: 99.9 % − smallest (RFC 8219)"),
+        row("smallest", "min", l.min, e.map(|e| e.min), ""),
+        row("50 %", "p50", l.p50, e.map(|e| e.p50), "median"),
+        row("90 %", "p90", l.p90, e.map(|e| e.p90), ""),
+        row("99 %", "p99", l.p99, e.map(|e| e.p99), ""),
+        row("99.9 %", "p999", l.p999, e.map(|e| e.p999), "one packet in 1,000 is slower"),
+        row("largest", "max", l.max, e.map(|e| e.max), ""),
+        row("PDV", "pdv", l.pdv, e.map(|e| e.pdv), "99.9 % − smallest (RFC 8219)"),
     ])
 }
 

@@ -5,6 +5,7 @@ use super::tables::identity;
 use super::{answer, bound_by, missing, peers};
 use crate::figure;
 use format::Summary;
+use format::summary::LatencyError;
 
 /// Warnings listed; the rest is counted.
 const WARNINGS_MAX: usize = 5;
@@ -138,8 +139,21 @@ fn latency(summary: &Summary) -> String {
     if latency.p50.is_none() {
         return missing(summary, "latency_us.p50");
     }
-    let [p50, p99, p999, max] = [latency.p50, latency.p99, latency.p999, latency.max].map(number);
-    format!("p50 {p50}  p99 {p99}  p99.9 {p999}  max {max} µs")
+    let of = |value: Option<f64>, error: fn(&LatencyError) -> f64| {
+        let bounded = value.zip(summary.latency_error_us.as_ref().map(error));
+        bounded.map_or_else(|| number(value), |(value, e)| figure::plus_minus(value, e, 3))
+    };
+    let figures = format!(
+        "p50 {}  p99 {}  p99.9 {}  max {} µs",
+        of(latency.p50, |error| error.p50),
+        of(latency.p99, |error| error.p99),
+        of(latency.p999, |error| error.p999),
+        of(latency.max, |error| error.max),
+    );
+    match &summary.latency_error_us {
+        Some(error) => format!("{figures} (calibrated at {} Mpps)", number(Some(error.rate_mpps))),
+        None => format!("{figures} (no error bound)"),
+    }
 }
 
 fn sut(summary: &Summary) -> String {
@@ -159,9 +173,10 @@ fn certificate(summary: &Summary) -> String {
     let c = &summary.certificate;
     let share = |value: Option<f64>| value.map_or_else(|| figure::MISSING.into(), figure::percent);
     format!(
-        "headroom {}, late sends {}, steal {}, longest gap {} µs",
+        "headroom {}, late sends {}, core spread {}, steal {}, longest gap {} µs",
         number(c.headroom),
         share(c.late_send_share),
+        share(c.core_spread),
         share(c.steal_share),
         number(c.longest_gap_us)
     )

@@ -30,12 +30,12 @@ pub fn run(
         .map(|((peer, plan), &kind)| PeerRun { kind, facts: peer.facts(plan), phases: Vec::new() })
         .collect();
     let begun = Instant::now();
-    let References { wire, forwarder } = match (known, &plan.testbed) {
+    let References { wire, forwarder, calibration } = match (known, &plan.testbed) {
         (Some(known), _) => known,
         (None, Testbed::Embedded) => embedded::references(&plan.of_kind(kinds[0]), stop, observe)?,
         (None, _) => References::default(),
     };
-    let mut outcome = Outcome { wire, forwarder, ..Outcome::default() };
+    let mut outcome = Outcome { wire, forwarder, calibration, ..Outcome::default() };
     for round in 0..peers.rounds {
         for turn in 0..kinds.len() {
             let at = (turn + round as usize) % kinds.len();

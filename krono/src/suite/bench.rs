@@ -8,7 +8,7 @@ use crate::live::Live;
 use crate::run::{self, Setting};
 use crate::rundir::RunDir;
 use crate::scenario::{self, Loaded};
-use crate::testbed::{Observation, References, TestbedError, embedded};
+use crate::testbed::{Calibration, Observation, References, TestbedError, embedded};
 use anyhow::Context;
 use dataplane::run::Stop;
 use format::plan::Testbed;
@@ -215,13 +215,26 @@ impl<'a> Bench<'a> {
         self.number += 1;
         let name = format!("{:04}-{}", self.number, plain(key));
         let directory = RunDir::named(&self.trials.join(&name)).map_err(anyhow::Error::from)?;
-        self.setting.references = Some(references);
+        let calibration = self.calibration(loaded, judge)?.or(references.calibration);
+        self.setting.references = Some(References { calibration, ..references });
         let kept = run::keep(directory, loaded, &self.setting, self.stop, self.live)?;
         if kept.summary.run.interrupted {
             return Err(Ended::Interrupted);
         }
         let run = format!("trials/{name}");
         Ok(trial::of(key, run, attempt, &kept.summary, &kept.outcome, judge))
+    }
+
+    /// The generator's own latency at the rate of a trial whose times count.
+    fn calibration(&mut self, loaded: &Loaded, judge: Judge) -> Result<Option<Calibration>, Ended> {
+        if judge != Judge::Times || loaded.plan.testbed != Testbed::Embedded {
+            return Ok(None);
+        }
+        let live = &mut *self.live;
+        let mut observe =
+            |observation: Observation| live.observe(&observation, std::time::Instant::now());
+        let known = embedded::calibrate(&loaded.plan, self.stop, &mut observe);
+        known.map_err(|error: TestbedError| Ended::Failed(error.into()))
     }
 
     /// The host, and every trial made.

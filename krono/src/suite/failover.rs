@@ -112,6 +112,7 @@ mod tests {
             pass_met: true,
             bound: None,
             latency_us: Latency::default(),
+            latency_error_us: None,
             phases: Vec::new(),
             recovery_ms: vec![Recovery { event, blocked: Some(blocked), ..Recovery::default() }],
         }

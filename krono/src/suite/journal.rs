@@ -103,7 +103,8 @@ impl Journal {
                     let forwarder =
                         reference(known.forwarder_mpps, known.forwarder_cycles_per_packet);
                     let wire = reference(known.wire_mpps, None);
-                    references.insert(known.key, References { wire, forwarder });
+                    let calibration = None;
+                    references.insert(known.key, References { wire, forwarder, calibration });
                 }
                 Err(_) => break,
             }
@@ -176,6 +177,7 @@ mod tests {
             pass_met: true,
             bound: None,
             latency_us: Latency { p50: Some(0.1 + 0.2), ..Latency::default() },
+            latency_error_us: None,
             phases: Vec::new(),
             recovery_ms: Vec::new(),
         }
@@ -189,7 +191,7 @@ mod tests {
         journal.note(trial("a", false)).expect("noted");
         journal.note(trial("a", true)).expect("noted");
         let forwarder = Some(Reference { mpps: 12.3, cycles_per_packet: Some(40.0) });
-        let known = References { wire: None, forwarder };
+        let known = References { wire: None, forwarder, calibration: None };
         journal.note_references("64", known).expect("noted");
         drop(journal);
         let path = folder.path().join(NAME);

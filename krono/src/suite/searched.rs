@@ -8,13 +8,14 @@ use crate::live::Live;
 use crate::run::Setting;
 use crate::rundir::RunDir;
 use crate::scenario::Loaded;
-use crate::testbed::References;
+use crate::testbed::{Observation, References, embedded};
 use dataplane::run::Stop;
 use format::Plan;
-use format::plan::{Rate, Until};
+use format::plan::{Rate, Testbed, Until};
 use format::summary::Found;
 use kronogen::search::goal::Goal;
 use std::fmt::Display;
+use std::time::Instant;
 
 /// Times an invalid trial is repeated.
 const INVALID_MAX: u32 = 3;
@@ -71,7 +72,15 @@ pub(crate) fn find(
         return nothing(&"no rate passes, however low", Exit::NotMet);
     };
     set(&mut loaded.plan, Rate::Pps((mpps * 1e6).round()), None);
-    (setting.references, setting.found) = (Some(references), Some(found));
+    let calibration = match loaded.plan.testbed {
+        Testbed::Embedded => {
+            let mut observe = |observation: Observation| live.observe(&observation, Instant::now());
+            embedded::calibrate(&loaded.plan, stop, &mut observe)?
+        }
+        _ => None,
+    };
+    (setting.references, setting.found) =
+        (Some(References { calibration, ..references }), Some(found));
     Ok(Answer::Found)
 }
 

@@ -52,6 +52,7 @@ pub(super) fn of(
         pass_met: summary.pass.met,
         bound: summary.throughput.bound,
         latency_us: summary.latency_us,
+        latency_error_us: summary.latency_error_us,
         phases,
         recovery_ms: summary.recovery_ms.clone(),
     }

@@ -6,13 +6,15 @@
 //! * the ledger does not add up, which is a bug of the generator;
 //! * a rate was planned and more than [`LATE_SEND_SHARE_MAX`] of the packets left late;
 //! * a rate was planned and less than [`OFFERED_SHARE_MIN`] of it left, although the network had
-//!   room: what the SUT pushes back is the SUT's doing, the rest the generator's.
+//!   room: what the SUT pushes back is the SUT's doing, the rest the generator's;
+//! * the same of any one core, which the sum of many would hide.
 //!
 //! With `rate = "max"` there is no plan to miss. The rate is then bound by whoever was waited for:
 //! the port said before nearly every batch that it has no room, or refused packets (SUT), or it did
 //! not (generator).
 
 use super::seconds;
+use super::spread::{self, Pace};
 use crate::testbed::{Outcome, PhaseOutcome, SutCore};
 use analysis::figure;
 use format::plan::{Plan, Rate, SutKind, Testbed, Topology};
@@ -33,6 +35,9 @@ const BUSY_SHARE_MIN: f64 = 0.8;
 /// Share of packets lost from which a SUT does not keep up with a planned rate: PDR of FD.io CSIT.
 const LOSS_SHARE_MAX: f64 = 0.005;
 
+/// Fields that compare a rate with the planned one.
+const RATE_FIELDS: [&str; 2] = ["certificate.rate_error", "certificate.core_spread"];
+
 /// How every reason begins by which the generator itself is to blame.
 pub const LATE: &str = "generator was late";
 
@@ -45,11 +50,18 @@ pub(super) struct Load {
     batches: u64,
     room_limited: u64,
     longest_gap_ns: u64,
+    /// Core by core, where a rate was planned.
+    paces: Vec<Pace>,
 }
 
 impl Load {
-    /// What it did in `trials` of a phase of `rate`.
-    pub(super) fn of(trials: &[&PhaseOutcome], rate: Rate) -> Load {
+    /// What it did in `trials` of the measured phase.
+    pub(super) fn of(trials: &[&PhaseOutcome], plan: &Plan) -> Load {
+        let rate = plan.measured_phase().map_or(Rate::None, |phase| phase.rate);
+        let per_core_pps = match rate {
+            Rate::Pps(pps) => Some(pps / f64::from(plan.topology.generators())),
+            Rate::Max | Rate::None => None,
+        };
         let mut load = Load {
             rate,
             seconds: trials.iter().map(|trial| seconds(trial)).sum(),
@@ -58,6 +70,7 @@ impl Load {
             batches: 0,
             room_limited: 0,
             longest_gap_ns: 0,
+            paces: per_core_pps.map_or_else(Vec::new, |pps| spread::paces(trials, pps)),
         };
         for record in trials.iter().flat_map(|trial| &trial.generators) {
             load.ledger.add(&record.ledger);
@@ -132,6 +145,7 @@ pub(super) fn certificate(
         headroom: headroom.map(|(able, offered)| able / offered),
         late_send_share: load.late_send_share(),
         rate_error: load.offered_share().map(|share| share - 1.0),
+        core_spread: spread::largest(&load.paces),
         steal_share,
         twin_mpps: outcome.wire.map(|reference| reference.mpps * cores),
         forwarder_mpps,
@@ -188,7 +202,7 @@ pub(super) fn warnings(
     let mut warnings = Vec::new();
     if load.rate == Rate::Max {
         let why = "rate = \"max\" plans no rate that could be missed.";
-        warnings.push(Warning::unavailable("certificate.rate_error", why));
+        warnings.extend(RATE_FIELDS.map(|field| Warning::unavailable(field, why)));
         let message = "At rate = \"max\" queues are full: latency is that of full queues. Remedy: \
                        ask for a rate below the throughput.";
         warnings.push(Warning {
@@ -198,7 +212,7 @@ pub(super) fn warnings(
     }
     if load.rate == Rate::None {
         let why = "the measured phase sends no data.";
-        warnings.push(Warning::unavailable("certificate.rate_error", why));
+        warnings.extend(RATE_FIELDS.map(|field| Warning::unavailable(field, why)));
     }
     let kind = plan.topology.sut_kind;
     if !kind.is_of_this_project() {
@@ -320,6 +334,25 @@ pub(super) fn invalid_reasons(
             figure::percent(share),
             figure::percent(OFFERED_SHARE_MIN)
         ));
+        return reasons;
+    }
+    let slow: Vec<&Pace> = load.paces.iter().filter(|pace| is_to_blame(pace)).collect();
+    if let Some(worst) = slow.iter().min_by(|a, b| a.share().total_cmp(&b.share())) {
+        reasons.push(format!(
+            "{LATE}: {} of {} cores sent less than {} of their part of the planned rate although the \
+             network had room, core {}.{} the least, {}",
+            slow.len(),
+            load.paces.len(),
+            figure::percent(OFFERED_SHARE_MIN),
+            worst.server,
+            worst.core,
+            figure::percent(worst.share())
+        ));
     }
     reasons
+}
+
+/// Whether a core sent too little, and not for want of room.
+fn is_to_blame(pace: &Pace) -> bool {
+    pace.share() < OFFERED_SHARE_MIN && pace.room_limited_share() < ROOM_LIMITED_MIN
 }

@@ -4,7 +4,7 @@ use super::certificate::Load;
 use super::{CONFIDENCE, seconds, throughput};
 use crate::testbed::{Outcome, PeerRun, PhaseOutcome};
 use analysis::stats::bootstrap;
-use format::plan::{Plan, Rate};
+use format::plan::Plan;
 use format::summary::{Bound, Ledger, Peer, Trial};
 use kronogen::trial::Record;
 
@@ -21,8 +21,7 @@ fn peer(plan: &Plan, run: &PeerRun, subject: &[Trial]) -> Peer {
     let rates = throughput(&plan, &trials, &[]);
     let wrong = wrong(&run.phases, &trials);
     let verified = wrong.is_empty();
-    let rate = plan.measured_phase().map_or(Rate::None, |phase| phase.rate);
-    let bound = Load::of(&trials, rate).bound(&trials);
+    let bound = Load::of(&trials, &plan).bound(&trials);
     // The same round under both: what disturbed one is likely to have disturbed the other.
     let ratios: Vec<f64> = subject
         .iter()

@@ -1,13 +1,20 @@
 //! The rules of the summary, on runs that never happened.
 
 use super::*;
-use crate::testbed::Reference;
+use crate::layout::Layout;
+use crate::testbed::{Calibration, Reference};
 use dataplane::clock::Nanos;
-use dataplane::worker::{CoreId, ServerId};
+use dataplane::frame::Arena;
+use dataplane::port::link::{Network, frames_per_lane};
+use dataplane::run::Load;
+use dataplane::worker::{CoreId, ServerId, Worker};
 use format::summary::Bound;
 use format::{RunOptions, Scenario};
 use kronogen::attack::AttackLedger;
+use kronogen::control::{Control, Field, Progress};
 use kronogen::latency::Quantiles;
+use kronogen::worker::Generator;
+use std::sync::Arc;
 
 fn plan(rate: &str) -> Plan {
     let source = format!(
@@ -83,7 +90,10 @@ fn outcome(records: &[Record]) -> Outcome {
 }
 
 fn summary_of(rate: &str, records: &[Record]) -> Summary {
-    let plan = plan(rate);
+    summarised(&plan(rate), &outcome(records))
+}
+
+fn summarised(plan: &Plan, outcome: &Outcome) -> Summary {
     let run = Run {
         id: "r".into(),
         started: "2026-11-23T00:00:00Z".into(),
@@ -99,8 +109,8 @@ fn summary_of(rate: &str, records: &[Record]) -> Summary {
     };
     let host = Host::default();
     let energy = Energy::default();
-    let context = Context { plan: &plan, run, host, steal_share: Some(0.0), samples: &[], energy };
-    summarise(context, &outcome(records))
+    let context = Context { plan, run, host, steal_share: Some(0.0), samples: &[], energy };
+    summarise(context, outcome)
 }
 
 #[test]
@@ -143,6 +153,122 @@ fn a_throttled_generator_is_never_mistaken_for_a_slow_sut() {
     assert_eq!(refused.throughput.bound, Some(Bound::Sut));
     let at_max = summary_of("max", &[Record { room_limited: 990, ..waited }]);
     assert_eq!((at_max.throughput.bound, at_max.throughput.at_least), (Some(Bound::Sut), false));
+}
+
+/// Records of the steady phase of cores on plain wires, in virtual time. Only core 7 is throttled: it
+/// has a turn each 640 us, and sends 32 packets in it.
+fn throttled(plan: &Plan) -> Vec<Record> {
+    const DEPTH: usize = 64;
+    let mut config = Layout::new(plan).all_generators();
+    let cores = config.cores.len();
+    config.cores.iter_mut().for_each(|core| core.gateways.fill(core.identity.mac));
+    let frames = frames_per_lane(DEPTH);
+    let mut arena = Arena::new(frames * cores).expect("memory");
+    let mut network = Network::new(&mut arena, &vec![frames; cores], DEPTH);
+    (0..cores).for_each(|core| network.connect(core, core));
+    let control = Arc::new(Control::default());
+    let progress: Vec<Arc<Progress>> = (0..cores).map(|_| Arc::default()).collect();
+    let make = |(index, port)| {
+        Generator::new(&config, index, port, control.clone(), progress[index].clone())
+            .expect("memory")
+    };
+    let mut generators: Vec<_> = network.into_ports().into_iter().enumerate().map(make).collect();
+    let mut now = Nanos(1_000_000);
+    for phase in 0..2 {
+        control.begin(phase, now + Nanos(1_000_000));
+        for step in 0..100_000 {
+            now = now + Nanos(10_000);
+            for (index, generator) in generators.iter_mut().enumerate() {
+                if phase == 0 || index != 7 || step % 64 == 0 {
+                    generator.step(now);
+                }
+                if step % 16 == 0 {
+                    generator.housekeeping(now, &Load::default());
+                }
+            }
+            let ended = |it: &Arc<Progress>| it.get(Field::PhasesEnded as usize) > phase as u64;
+            if progress.iter().all(ended) {
+                break;
+            }
+        }
+    }
+    generators.iter_mut().map(|generator| generator.records().remove(1)).collect()
+}
+
+#[test]
+fn one_throttled_core_of_many_does_not_disappear_in_their_sum() {
+    let source = "schema = 1\nquestion = \"?\"\n[topology]\ngenerators = { servers = 1, cores = 64 }\n\
+                  [traffic]\nconnections = 6400\n[[phase]]\nname = \"fill\"\nopen = \"6.4M/s\"\n\
+                  [[phase]]\nname = \"steady\"\nrate = \"6.4Mpps\"\nfor = \"100ms\"\n";
+    let scenario = Scenario::parse(source, "t.toml").expect("well formed");
+    let plan = scenario.resolve(&RunOptions::default()).expect("sensible");
+    let records = throttled(&plan);
+    let phase = |generators| PhaseOutcome {
+        name: "steady".into(),
+        repetition: 0,
+        generators,
+        sut: Vec::new(),
+    };
+    let of = |records: Vec<Record>| {
+        summarised(&plan, &Outcome { phases: vec![phase(records)], ..Outcome::default() })
+    };
+    let summary = of(records.clone());
+    // The sum is good enough: less than a hundredth is missing, and less than that was late.
+    let certificate = summary.certificate;
+    assert!(certificate.rate_error.is_some_and(|error| (-0.01..-0.005).contains(&error)));
+    assert!(certificate.late_send_share.is_some_and(|share| (0.005..0.01).contains(&share)));
+    assert!(certificate.core_spread.is_some_and(|it| (0.4..0.6).contains(&it)), "{certificate:?}");
+    let [reason] = &summary.invalid_reasons[..] else { panic!("{:?}", summary.invalid_reasons) };
+    assert!(reason.starts_with(LATE) && reason.contains("1 of 64 cores"), "{reason}");
+    assert!(reason.contains("core 0.7 the least"), "{reason}");
+    // Where the network had no room it is not the generator's doing, and a reader is told.
+    let mut waited = records.clone();
+    waited[7].room_limited = waited[7].batches;
+    let summary = of(waited);
+    assert!(summary.valid, "{:?}", summary.invalid_reasons);
+    assert!(summary.warnings.iter().any(|warning| warning.kind == "core-spread"));
+    // The others alone kept theirs to a packet.
+    let mut even = records;
+    even[7] = Record { core: CoreId(7), ..even[6].clone() };
+    let summary = of(even);
+    assert!(summary.valid && summary.certificate.core_spread < Some(0.0001), "{summary:?}");
+}
+
+#[test]
+fn the_wire_bounds_the_error_of_each_latency() {
+    let calibration = Calibration {
+        rate_pps: 1e6,
+        packets: 1_000_000,
+        p90_ns: 300,
+        p95_ns: 400,
+        p99_ns: 500,
+        p999_ns: 900,
+        p9999_ns: 7_000,
+        max_ns: 90_000,
+    };
+    let plan = plan("1Mpps");
+    let records = [record(1_000_000, 1_000_000, 1_000_000)];
+    let known = Outcome { calibration: Some(calibration), ..outcome(&records) };
+    let summary = summarised(&plan, &known);
+    let error = summary.latency_error_us.expect("calibrated");
+    // Half took 1 us and half 50: a tick of 64 ns, and what a bucket of 4 or 256 ns leaves open.
+    assert_eq!((error.rate_mpps, error.packets), (1.0, 1_000_000));
+    assert_eq!((error.min, error.p50, error.p90), (0.367, 0.467, 0.819));
+    assert_eq!((error.p99, error.p999, error.max), (1.219, 7.319, 90.319));
+    assert_eq!(error.pdv, error.p999);
+    let doubted = summary.warnings.iter().any(|warning| warning.kind == "latency-error");
+    assert!(doubted, "0.47 us of 1: {:?}", summary.warnings);
+    for (rate, outcome, why) in [
+        ("1Mpps", outcome(&records), "not measured alone"),
+        ("max", outcome(&records), "full queues"),
+        ("1Mpps", Outcome { calibration: Some(calibration), ..outcome(&[]) }, "no latency"),
+    ] {
+        let summary = summarised(&self::plan(rate), &outcome);
+        assert_eq!(summary.latency_error_us, None, "{rate}");
+        let field = |warning: &&Warning| warning.field.as_deref() == Some("latency_error_us");
+        let warning = summary.warnings.iter().find(field).expect("a reason");
+        assert!(warning.message.contains(why), "{warning:?}");
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! One process, a pinned thread per core, in-memory links, the real clock. Needs no root, no NIC, no
 //! huge pages.
 //!
-//! Before the run proper it measures two references with the same traffic on the same processors:
-//! the generator alone through a plain wire, and through a plain forwarder in the SUT's place.
+//! Before the run proper it measures references with the same traffic on the same processors: the
+//! generator alone through a plain wire, as fast as it can and at the rate of the run, and through a
+//! plain forwarder in the SUT's place.
 
 use super::core::{Core, common};
 use super::inject::{self, Due};
 use super::monitor::Reading;
 use super::network::{Awaited, Hands, READY_WITHIN, network, pools};
 use super::watch::Watch;
-use super::{Observation, Outcome, References, TestbedError, reference};
+use super::{Calibration, Observation, Outcome, References, TestbedError, reference};
 use crate::layout::Layout;
 use anyhow::Context;
 use dataplane::clock::{Clock, Nanos, Tsc};
@@ -56,12 +57,12 @@ pub fn run_beside(
     let clock = Tsc::calibrate();
     let run = measure(plan, None, &clock, stop, observe)
         .map_err(|error| TestbedError::failed(plan, error))?;
-    let References { wire, forwarder } = references;
-    Ok(Outcome { wire, forwarder, interrupted: stop.is_set(), ..run })
+    let References { wire, forwarder, calibration } = references;
+    Ok(Outcome { wire, forwarder, calibration, interrupted: stop.is_set(), ..run })
 }
 
-/// Measures what the generator reaches without the SUT; nothing where the plan itself is no more
-/// than that.
+/// Measures what the generator reaches without the SUT, as far as the plan itself is more than that,
+/// and its own latency at the rate of the plan, where it has one.
 ///
 /// # Errors
 /// [`TestbedError::Failed`] when a core could not start.
@@ -71,13 +72,29 @@ pub fn references(
     observe: &mut dyn FnMut(Observation),
 ) -> Result<References, TestbedError> {
     let failed = |error| TestbedError::failed(plan, error);
-    let Some(quick) = reference::plan(plan) else { return Ok(References::default()) };
+    let Some(alone) = reference::wire_plan(plan) else { return Ok(References::default()) };
     let clock = Tsc::calibrate();
     observe(reference::announce("reference: generator through a plain wire"));
-    let wire = reference::wire(&quick, &clock, stop).map_err(failed)?;
+    let known = reference::wire(&alone, &clock, stop).map_err(failed)?;
+    let Some(quick) = reference::plan(plan) else { return Ok(known) };
     observe(reference::announce("reference: plain forwarder"));
     let through = measure(&quick, None, &clock, stop, &mut |_| ()).map_err(failed)?;
-    Ok(References { wire, forwarder: reference::of_run(&through) })
+    Ok(References { forwarder: reference::of_run(&through), ..known })
+}
+
+/// Measures the generator's own latency at the rate of the plan; nothing where it has none.
+///
+/// # Errors
+/// [`TestbedError::Failed`] when a core could not start.
+pub fn calibrate(
+    plan: &Plan,
+    stop: &Stop,
+    observe: &mut dyn FnMut(Observation),
+) -> Result<Option<Calibration>, TestbedError> {
+    let Some(alone) = reference::calibration_plan(plan) else { return Ok(None) };
+    observe(reference::announce("calibration: generator through a plain wire"));
+    let known = reference::wire(&alone, &Tsc::calibrate(), stop);
+    Ok(known.map_err(|error| TestbedError::failed(plan, error))?.calibration)
 }
 
 fn refuse_lacking(plan: &Plan) -> Result<(), TestbedError> {
