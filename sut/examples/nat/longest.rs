@@ -7,7 +7,7 @@
 //! does not hit the same item each time; an item that is long each time is long of itself. The
 //! greatest single time, interruptions included, is told beside it.
 
-use super::rig::{Crowd, End, PER_SUBSCRIBER, sources, udp};
+use super::rig::{Crowd, End, MAC, PER_SUBSCRIBER, sources, udp};
 use super::{Options, spread};
 use dataplane::burst::{BURST, Burst};
 use dataplane::clock::{Nanos, Tsc};
@@ -72,7 +72,7 @@ impl Bench<'_> {
         self.feeder.alloc(&mut burst, BURST);
         for (at, frame) in burst.iter_mut().enumerate() {
             let (from, to) = ends(at);
-            udp(frame, from, to);
+            udp(frame, from, to, MAC);
         }
         self.feeder.tx(&mut burst);
         // A link hands out what it took from the ring in the step before.

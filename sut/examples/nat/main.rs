@@ -1,13 +1,14 @@
 //! What the NAT costs by itself, without network or generator: the headers are in the first-level
 //! cache, and time is what each measurement says it is.
 //!
-//! `cargo run --release -p krononat --example nat -- [forward | setup | longest | memory]`
+//! `cargo run --release -p krononat --example nat -- [forward | setup | longest | memory | sharing]`
 //!
 //! - `forward` (without any word the same): cycles a packet of a uniformly random connection, half
 //!   of the packets in each direction;
 //! - `setup`: connections opened a second while a million is held, and what their end costs;
 //! - `longest`: how long a single step and a single turn of housekeeping take at most;
-//! - `memory`: resident bytes for each connection, as the kernel counts them.
+//! - `memory`: resident bytes for each connection, as the kernel counts them;
+//! - `sharing`: packets a second of all processors, each with its own table or all with one.
 //!
 //! With `--json` one object on a line instead of text, for `make bench`. Nothing is judged here.
 
@@ -16,6 +17,7 @@ mod longest;
 mod memory;
 mod rig;
 mod setup;
+mod sharing;
 
 use clap::{Args, Parser, Subcommand};
 use std::fmt::Display;
@@ -39,6 +41,8 @@ enum What {
     Longest,
     /// Resident bytes a connection
     Memory,
+    /// Packets a second of all processors, sharing nothing or a table under a lock
+    Sharing,
 }
 
 /// How much of it.
@@ -84,5 +88,6 @@ fn main() {
         What::Setup => setup::measure(&options),
         What::Longest => longest::measure(&options),
         What::Memory => memory::measure(&options),
+        What::Sharing => sharing::measure(&options),
     }
 }

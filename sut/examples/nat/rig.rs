@@ -121,7 +121,7 @@ impl<'a> Rig<'a> {
         let mut burst: Burst<_> = self.frames.drain(..).collect();
         for (at, frame) in burst.iter_mut().enumerate() {
             let (from, to) = ends(at);
-            udp(frame, from, to);
+            udp(frame, from, to, MAC);
         }
         let Rig { pipeline, frames, free, held, verdicts } = self;
         let start = cpu::cycles();
@@ -159,11 +159,11 @@ pub(crate) fn sources(burst: &[impl Frame]) -> impl Iterator<Item = End> {
     })
 }
 
-/// A UDP packet of 60 bytes with right IPv4 checksum and none of its own.
-pub(crate) fn udp(frame: &mut impl Frame, from: End, to: End) {
+/// A UDP packet of 60 bytes to `station` with right IPv4 checksum and none of its own.
+pub(crate) fn udp(frame: &mut impl Frame, from: End, to: End, station: Mac) {
     frame.set_len(60);
     let head = frame.head_mut();
-    head[..6].copy_from_slice(&MAC.0);
+    head[..6].copy_from_slice(&station.0);
     head[12..26].copy_from_slice(&[8, 0, 0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0]);
     head[26..30].copy_from_slice(&from.0.to_be_bytes());
     head[30..34].copy_from_slice(&to.0.to_be_bytes());
