@@ -31,6 +31,12 @@ impl Outcome {
         Ok(Outcome { result, note })
     }
 
+    /// The same, which was not the first.
+    pub(crate) fn at_attempt(mut self, attempt: u32) -> Outcome {
+        self.note = format!("{} (attempt {attempt})", self.note).trim_start().to_owned();
+        self
+    }
+
     /// An outcome that says all.
     pub(crate) fn plain(result: String) -> anyhow::Result<Outcome> {
         Outcome::noted(result, String::new())

@@ -30,6 +30,17 @@ pub(crate) enum Kind {
     Nftables,
 }
 
+impl Kind {
+    /// How often a check is tried. Linux says what is to be expected and is not judged here: a packet
+    /// that a busy machine lost it may lose twice before the comparison fails. Krononat may not.
+    pub(crate) fn attempts(self) -> u32 {
+        match self {
+            Kind::Krononat => 1,
+            Kind::Nftables => 3,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
