@@ -39,8 +39,9 @@ const INTRODUCTION: &str = r#"# Scenarios
      UPDATE_DOCS=1 cargo test -p format --test docs -->
 
 A scenario is a TOML file that asks a question and describes the traffic that answers it. The same
-file runs on every testbed. `krono check FILE` says whether it is valid, `krono explain FILE` what
-it means in numbers; `scenarios/` holds examples, each with comments.
+file runs on every testbed that can do what it asks; the others refuse it. `krono check FILE` says
+whether it is valid, `krono explain FILE` what it means in numbers; `scenarios/` holds examples,
+each with comments.
 
 Quantities are texts with a unit:
 
@@ -57,7 +58,7 @@ Quantities are texts with a unit:
 The 20 bytes are preamble, start of frame and gap (IEEE 802.3). Counts are plain numbers and may be
 grouped: `1_032_192`. Frame sizes are L2 frames with FCS.
 
-`--set PATH=VALUE` replaces a value: `--set traffic.connections=64512`,
+`--set PATH=VALUE` replaces a number, truth value or text: `--set traffic.connections=64512`,
 `--set phase.steady.rate=5Mpps` (a phase by its name), `--set traffic.rate_pps=5e6`.
 "#;
 

@@ -274,7 +274,7 @@ pub struct Latency {
     pub max: Option<f64>,
     /// Smallest.
     pub min: Option<f64>,
-    /// Packet delay variation: 99.9th percentile − smallest (RFC 8219 section 7.2).
+    /// Packet delay variation: 99.9th percentile − smallest (RFC 8219 section 7.3).
     pub pdv: Option<f64>,
 }
 
@@ -369,7 +369,7 @@ pub struct Recovery {
 pub struct Certificate {
     /// What the generator can do through a plain forwarder ÷ offered rate.
     pub headroom: Option<f64>,
-    /// Probes sent after their planned instant by more than a burst ÷ probes sent, 0 to 1.
+    /// Probes sent more than 100 µs after their planned instant ÷ probes sent, 0 to 1.
     pub late_send_share: Option<f64>,
     /// (sent − planned) ÷ planned rate.
     pub rate_error: Option<f64>,

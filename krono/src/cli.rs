@@ -85,7 +85,7 @@ pub enum Command {
                             input, 4 too few runs"
     )]
     Trend(analysis::command::Trend),
-    /// Send a capture through the SUT in the capture's own time; say what became of each packet
+    /// Send a capture through Krononat and say what became of each packet
     #[command(after_help = "Example:\n  krono replay lan.pcapng --external 198.18.0.0/28 --out \
                             translated.pcap")]
     Replay(Replay),
@@ -109,7 +109,7 @@ pub enum Command {
                       10.0.0.1:7800 --tls keys/agent"
     )]
     Agent(Agent),
-    /// Print the JSON schema of scenario and summary
+    /// Print the JSON schemas of what is read and written
     #[command(after_help = "Example:\n  krono schema summary > krono.summary.1.json")]
     Schema(Schema),
 }
@@ -119,7 +119,8 @@ pub enum Command {
 pub struct ScenarioArgs {
     /// The scenario, a TOML file
     pub scenario: PathBuf,
-    /// Where to run
+    /// Where to run: in virtual time, in one process, over memif, or on several machines (netns is
+    /// not available yet)
     #[arg(long, value_name = "sim|embedded|process|netns|hosts:FILE", default_value = "embedded")]
     pub testbed: Testbed,
     /// Set a value of the scenario, such as traffic.rate_pps=5e6; may be given several times
@@ -128,7 +129,7 @@ pub struct ScenarioArgs {
     /// Seed of everything random, in place of the scenario's
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Repeat the phases after the first so many times; each is a trial
+    /// Repeat the phases after the first; each repetition is a trial
     #[arg(long, value_name = "N")]
     pub repeat: Option<u32>,
 }
@@ -172,14 +173,13 @@ pub struct Suite {
     /// What it is made of: topology, traffic, SUT and network of a scenario.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
-    /// Lengths and repetitions: the RFC's, those of TST009 (half of the time may see a loss), or
-    /// short ones for CI
+    /// Lengths and repetitions
     #[arg(long, value_enum, default_value_t = Preset::Rfc)]
     pub preset: Preset,
     /// Length of a full trial, such as 500ms; all others keep their proportion
     #[arg(long, value_name = "TIME")]
     pub trial: Option<Duration>,
-    /// How often what is repeated is repeated
+    /// Repetitions of latencies, bursts, connection rates and failures; default: the preset's
     #[arg(long, value_name = "N")]
     pub repetitions: Option<u32>,
     /// Width at which a search ends, as a share of the value, such as 0.01
@@ -188,7 +188,7 @@ pub struct Suite {
     /// Frame sizes and mixes, in place of those of RFC 2544 and imix-7-4-1
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',')]
     pub sizes: Vec<String>,
-    /// Only these parts of the suite, beside what they need
+    /// Only these parts of rfc2544 or rfc9693, and what they need
     #[arg(long = "only", value_enum, value_name = "PART,...", value_delimiter = ',')]
     pub parts: Vec<Part>,
     /// Search for the throughput with at most 0.5 % loss as well
@@ -244,9 +244,9 @@ impl fmt::Display for SuiteName {
 pub enum Preset {
     /// The RFC's: trials of 60 s, none of which may lose a packet.
     Rfc,
-    /// The same, of two of which one may see a loss.
+    /// ETSI TST009's: two such trials at a load, of which one may lose packets.
     Tst009,
-    /// Half a second, of two of which one may see a loss, to 5 %.
+    /// For CI: trials of half a second, two at a load, of which one may lose packets; width 5 %.
     Quick,
 }
 
@@ -299,7 +299,7 @@ pub struct Explain {
 /// `krono gate`.
 #[derive(Debug, Args)]
 pub struct Gate {
-    /// What is sent, and what is asked of whom; without it a scenario made for gates
+    /// Traffic and [gate]; default: scenarios/gate.toml
     pub scenario: Option<PathBuf>,
     /// The krono program to compare with. Default: this one
     #[arg(long, value_name = "BIN")]
@@ -310,10 +310,10 @@ pub struct Gate {
     /// Directories of stored runs to compare runs with, all of one host
     #[arg(long, value_name = "RUN", num_args = 1.., requires = "candidate", conflicts_with = "base")]
     pub baseline: Vec<PathBuf>,
-    /// Compare the base with itself: how often does this machine raise a false alarm
+    /// Compare the base with itself: how often this machine raises a false alarm
     #[arg(long, conflicts_with_all = ["candidate", "baseline"])]
     pub aa: bool,
-    /// Measure all pairs, and say how often a gate on some of them would have said what
+    /// Measure all pairs, and say how often a gate on part of them would have passed or not
     #[arg(long)]
     pub rates: bool,
     /// How to judge: by instructions, by time, or by both
@@ -397,7 +397,7 @@ pub struct Agent {
     /// Keys for mutual TLS, without which only loopback addresses are taken
     #[arg(long, value_name = "DIR", requires = "listen")]
     pub tls: Option<PathBuf>,
-    /// Talk over standard input and output, as `ssh` in a hosts file has it
+    /// Talk over standard input and output: what ssh in a hosts file starts
     #[arg(long, conflicts_with = "listen")]
     pub stdio: bool,
 }
@@ -437,11 +437,11 @@ pub struct Replay {
     /// Addresses to translate to. Default: a range of 198.18.0.0/15 that is large enough
     #[arg(long, value_name = "NET")]
     pub external: Option<Ipv4Net>,
-    /// Replace addresses of the first prefix by those of the second, as long as it; may be given several
-    /// times, and the first that holds an address counts
+    /// Replace addresses of a prefix by those of another one of the same length; may be given
+    /// several times, and the first that holds an address counts
     #[arg(long = "map", value_name = "FROM=TO")]
     pub maps: Vec<Map>,
-    /// Send each packet so often, each time for other subscribers of 100.64.0.0/10
+    /// Send each packet N times, each time for other subscribers of 100.64.0.0/10
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub copies: u32,
     /// Send evenly at this rate, copies included, such as 10kpps. Default: when they were captured

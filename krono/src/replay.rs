@@ -2,9 +2,9 @@
 //!
 //! One core of Krononat receives the frames of a pcap or pcapng file at the instants they were
 //! captured, so that timers run as they would have, or evenly at a rate; with other addresses and
-//! several times, if asked. What it sends can be written to another capture. It sees what the capture shows: taken on the inside of another NAT, replies are
-//! addressed to subscribers directly and are refused as foreign, since only the SUT's own external
-//! addresses lead back in.
+//! several times, if asked. What it sends can be written to another capture. In a capture from the
+//! inside of another NAT replies are addressed to subscribers directly and are refused as foreign,
+//! since only the SUT's own external addresses lead back in.
 //!
 //! It measures nothing: see `krono run` for rates.
 

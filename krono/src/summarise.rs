@@ -1,7 +1,7 @@
 //! From what was counted to the summary: every figure and every verdict is made here.
 //!
-//! A pure function: the same counts give the same summary. The measured phase is the last one that
-//! sends data, each repetition of it a trial; throughput, latency and the SUT's figures are of its
+//! A pure function: the same counts give the same summary. Each repetition of the measured phase
+//! ([`Plan::measured_phase`]) is a trial; throughput, latency and the SUT's figures are of its
 //! trials, the ledger and the connections of all phases. What a figure is made of is said at the
 //! field of [`format::summary`]; the rules by which a run is invalid are in `certificate`.
 

@@ -144,7 +144,7 @@ fn certificate(summary: &Summary) -> Table {
                 "late sends",
                 share("late_send_share", c.late_send_share),
                 format!(
-                    "probes sent later than planned by more than a burst; doubtful above {}",
+                    "probes sent more than 100 µs after their instant; doubtful above {}",
                     figure::percent(warn::LATE_SEND_SHARE_MAX)
                 ),
             ),

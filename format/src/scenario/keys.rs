@@ -279,7 +279,7 @@ impl Default for ProtocolKeys {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SutKeys {
-    /// External ports reserved for each subscriber, a power of two up to 32,768. Bounds the
+    /// External ports reserved for each subscriber, a power of two from 64 to 32,768. Bounds the
     /// connections of a subscriber, closed ones included until their timer ends.
     pub port_block: u32,
     /// Connections each SUT core has room for. Default: what the phases need, plus a quarter,
