@@ -5,6 +5,7 @@
 
 use crate::scenario::keys::Keys;
 use crate::summary::Summary;
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
@@ -15,8 +16,13 @@ pub fn scenario() -> Value {
 
 /// JSON schema of `summary.json`, as it is written.
 pub fn summary() -> Value {
+    written::<Summary>()
+}
+
+/// JSON schema of what is written and read by others: a field that may be `null` is there.
+pub fn written<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
-    settings.into_generator().into_root_schema_for::<Summary>().to_value()
+    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// The page of all scenario keys, in Markdown: `docs/scenarios.md`.

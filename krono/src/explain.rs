@@ -9,7 +9,7 @@ use crate::peer::external;
 use analysis::figure;
 use comfy_table::{CellAlignment, Table, presets};
 use format::Plan;
-use format::plan::{Attack, Criterion, Faults, Rate, Shape, Testbed, Until};
+use format::plan::{Attack, Criterion, Faults, Peers, Rate, Shape, SutKind, Testbed, Until};
 use format::scenario::Demand;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -35,6 +35,11 @@ pub fn explain(plan: &Plan) -> String {
     line("timing", timing(plan));
     if let Some(attacks) = attacks(plan) {
         line("attacks", attacks);
+    }
+    if let Some(Peers { kinds, rounds }) = &plan.peers {
+        let names: Vec<String> = kinds.iter().map(SutKind::to_string).collect();
+        let runs = figure::count(u64::from(*rounds) * (kinds.len() as u64 + 1));
+        line("peers", format!("{}; {rounds} rounds, {runs} runs as below", names.join(", ")));
     }
     if plan.external.is_some() {
         let wanted = external::wanted(plan).unwrap_or_else(|error| format!("{error:#}"));
@@ -352,7 +357,7 @@ fn criteria(criteria: &[Criterion]) -> String {
     if criteria.is_empty() {
         return "no criterion: every valid run passes".to_owned();
     }
-    let value = |value: f64| figure::significant(value, 6);
+    let value = |value: f64| figure::trimmed(value, 6);
     let words = criteria.iter().map(|criterion| match (criterion.min, criterion.max) {
         (Some(min), Some(max)) => format!("{} {} to {}", criterion.name, value(min), value(max)),
         (Some(min), None) => format!("{} at least {}", criterion.name, value(min)),

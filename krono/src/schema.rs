@@ -1,9 +1,8 @@
 //! `krono schema`: the JSON schema of what people write and of what they read.
 
 use crate::cli::Subject;
-use format::scenario::keys::Keys;
+use format::schema::{scenario, written};
 use format::{Paper, Suite, Summary};
-use schemars::{Schema, schema_for};
 use serde_json::json;
 
 /// The schema of one format, or of all under their names.
@@ -11,23 +10,19 @@ use serde_json::json;
 /// # Errors
 /// None in practice: a schema is JSON.
 pub fn schema(of: Option<Subject>) -> serde_json::Result<String> {
-    let scenario = || -> Schema { schema_for!(Keys) };
-    let summary = || -> Schema { schema_for!(Summary) };
-    let suite = || -> Schema { schema_for!(Suite) };
-    let paper = || -> Schema { schema_for!(Paper) };
     let value = match of {
-        Some(Subject::Scenario) => json!(scenario()),
-        Some(Subject::Summary) => json!(summary()),
-        Some(Subject::Suite) => json!(suite()),
-        Some(Subject::Paper) => json!(paper()),
+        Some(Subject::Scenario) => scenario(),
+        Some(Subject::Summary) => written::<Summary>(),
+        Some(Subject::Suite) => written::<Suite>(),
+        Some(Subject::Paper) => written::<Paper>(),
         Some(Subject::Export) => analysis::export::json::schema(),
         None => {
             let export = analysis::export::json::schema();
             json!({
                 "scenario": scenario(),
-                "summary": summary(),
-                "suite": suite(),
-                "paper": paper(),
+                "summary": written::<Summary>(),
+                "suite": written::<Suite>(),
+                "paper": written::<Paper>(),
                 "export": export,
             })
         }
@@ -48,6 +43,8 @@ mod tests {
         assert!(described("/summary/properties/valid/description").contains("figures"));
         assert!(described("/suite/properties/valid/description").contains("results"));
         assert!(described("/paper/properties/claims/description").contains("claims"));
+        let required = value.pointer("/summary/required").and_then(|list| list.as_array());
+        assert!(required.expect("a list").contains(&json!("recovery_ms")), "null, and there");
         let one = schema(Some(Subject::Summary)).expect("JSON");
         assert!(one.contains("mpps_per_core") && !one.contains("\"phase\""));
     }

@@ -283,10 +283,13 @@ impl Config {
                 return Err(ConfigError::value(key, ms, format!("expected 1 to {most} ms")));
             }
         }
+        if self.setups_per_s_max == Some(0) {
+            let remedy = "expected at least 1 for each core; leave it out for no limit";
+            return Err(ConfigError::value("setups_per_s_max", 0, remedy));
+        }
         for (key, most) in [
             ("subscriber_connections_max", self.subscriber_connections_max),
             ("half_open_max", self.half_open_max),
-            ("setups_per_s_max", self.setups_per_s_max),
         ] {
             if let Some(0) = most {
                 let remedy = "expected at least 1 per subscriber; leave it out for the default";

@@ -63,17 +63,36 @@ pub fn text(summary: &Summary) -> String {
         let met = criteria.iter().filter(|judged| judged.met).count();
         line("pass", format!("{met} of {} criteria met", criteria.len()));
     }
-    for (i, warning) in summary.warnings.iter().take(WARNINGS_MAX).enumerate() {
-        line(if i == 0 { "warnings" } else { "" }, warning.message.clone());
+    let warnings = warnings(summary);
+    for (i, warning) in warnings.iter().take(WARNINGS_MAX).enumerate() {
+        line(if i == 0 { "warnings" } else { "" }, warning.clone());
     }
-    if summary.warnings.len() > WARNINGS_MAX {
-        let more = summary.warnings.len() - WARNINGS_MAX;
+    if warnings.len() > WARNINGS_MAX {
+        let more = warnings.len() - WARNINGS_MAX;
         line("", format!("and {more} more, see the report"));
     }
     let run = &summary.run;
     let revision = run.git.as_deref().unwrap_or("unknown revision");
     line("run", format!("{}, seed {}, krono {} ({revision})", run.id, run.seed, run.version));
     text
+}
+
+/// A sentence each. What is missing for one reason is named together, before the reason.
+fn warnings(summary: &Summary) -> Vec<String> {
+    let mut lines: Vec<(Vec<&str>, &str)> = Vec::new();
+    for warning in &summary.warnings {
+        let fields =
+            lines.iter_mut().find(|(fields, of)| !fields.is_empty() && *of == warning.message);
+        match (&warning.field, fields) {
+            (Some(field), Some((fields, _))) => fields.push(field),
+            (field, _) => lines.push((field.as_deref().into_iter().collect(), &warning.message)),
+        }
+    }
+    let sentence = |(fields, message): (Vec<&str>, &str)| match fields.join(", ") {
+        fields if fields.is_empty() => message.to_owned(),
+        fields => format!("{fields}: {message}"),
+    };
+    lines.into_iter().map(sentence).collect()
 }
 
 /// What became of the packets of attacks; `None` where there was none.

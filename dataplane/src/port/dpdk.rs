@@ -151,7 +151,7 @@ pub enum DpdkError {
         expected: &'static str,
     },
     /// The EAL did not start.
-    #[error("DPDK did not start: {reason}; run with `verbose` set to see its own words")]
+    #[error("DPDK did not start: {reason}")]
     Init {
         /// DPDK's reason.
         reason: String,

@@ -18,6 +18,9 @@ const CONNECTIONS_PER_SUBSCRIBER: u64 = 63;
 /// External ports of one address: 1024 to 65535 (RFC 6335 keeps those below for services).
 const PORTS_PER_ADDRESS: u64 = 64_512;
 
+/// Smallest port block: as Krononat's configuration has it.
+const PORT_BLOCK_MIN: u32 = 64;
+
 /// Largest port block: the largest power of two that one address holds.
 const PORT_BLOCK_MAX: u32 = 32_768;
 
@@ -30,9 +33,10 @@ pub(super) fn derive(
 ) -> Result<Addresses, Diagnostic> {
     let refuse = |key: &str, problem: String| Diagnostic::new(places.of(key), key, problem);
     let port_block = keys.sut.port_block;
-    if !port_block.is_power_of_two() || port_block > PORT_BLOCK_MAX {
+    let sizes = PORT_BLOCK_MIN..=PORT_BLOCK_MAX;
+    if !port_block.is_power_of_two() || !sizes.contains(&port_block) {
         return Err(refuse("sut.port_block", format!("{port_block} ports make no block"))
-            .expected(format!("a power of two, 1 to {PORT_BLOCK_MAX}")));
+            .expected(format!("a power of two, {PORT_BLOCK_MIN} to {PORT_BLOCK_MAX}")));
     }
     let addresses = Addresses {
         subscribers: net(100, 64, 10),

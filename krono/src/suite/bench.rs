@@ -56,14 +56,17 @@ pub(crate) struct Base {
 impl Base {
     /// Reads the scenario of the command line.
     pub(crate) fn load(args: &ScenarioArgs) -> Result<Base, Refusal> {
+        if args.repeat.is_some() {
+            let text = "--repeat: a suite makes as many trials as its RFC or its search asks for";
+            return Err(Refusal::Usage(text.to_owned()));
+        }
         let given = scenario::load(args)?;
         let settings: Vec<(&str, &str)> =
             args.settings.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect();
         let file = args.scenario.to_string_lossy();
         let refuse = |error: format::Diagnostic| Refusal::Usage(error.to_string());
         let scenario = Scenario::with_overrides(&given.source, &file, &settings).map_err(refuse)?;
-        let options =
-            RunOptions { testbed: args.testbed.clone(), seed: args.seed, repeat: args.repeat };
+        let options = RunOptions { testbed: args.testbed.clone(), seed: args.seed, repeat: None };
         let name = given.plan.scenario.clone();
         Ok(Base { keys: scenario.keys, source: given.source.clone(), name, options, given })
     }

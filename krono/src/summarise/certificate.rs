@@ -160,7 +160,9 @@ fn aggregate(plan: &Plan) -> Option<Warning> {
     let times = u64::from(topology.sut_stands_for);
     let [cores, connections] = [u64::from(topology.suts()), plan.traffic.connections];
     let message = format!(
-        "Each core of the SUT stands for {times} of its server, simulated: the {} connections of {}          cores that ran, all of them counted, are one part in {times} of {} connections on {} cores.          Every count and rate is of the part that ran.",
+        "Each core of the SUT stands for {times} of its server, simulated: the {} connections of {} \
+         cores that ran, all of them counted, are one part in {times} of {} connections on {} cores. \
+         Every count and rate is of the part that ran.",
         figure::count(connections),
         figure::count(cores),
         figure::count(connections * times),

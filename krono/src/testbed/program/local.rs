@@ -27,7 +27,11 @@ pub fn beside(name: &str) -> Result<PathBuf, String> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&paths).map(|folder| folder.join(name));
     beside.chain(in_path).find(|path| path.is_file()).ok_or_else(|| {
-        format!("the program {name} is neither beside krono nor in PATH: `cargo build --bins`")
+        // Beside a debug build belongs a debug build.
+        let profile = if cfg!(debug_assertions) { "" } else { " --release" };
+        format!(
+            "the program {name} is neither beside krono nor in PATH: `cargo build{profile} --bins`"
+        )
     })
 }
 
