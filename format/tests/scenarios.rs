@@ -262,6 +262,20 @@ fn overrides_replace_what_is_written() {
 }
 
 #[test]
+fn a_rate_for_nobody_is_refused() {
+    let source = "schema = 1\nquestion = \"?\"\n[traffic]\nconnections = 1000\n[[phase]]\n\
+                  name = \"fill\"\nopen = \"1M/s\"\n";
+    let error = plan(source, "fill.toml", &[("traffic.rate_pps", "5e6")]).expect_err("no rate");
+    assert!(
+        error.starts_with("--set traffic.rate_pps=5e6: traffic.rate_pps: no phase has"),
+        "{error}"
+    );
+    let rate = format!("{source}[[phase]]\nname = \"steady\"\nrate = \"1kpps\"\nfor = \"1s\"\n");
+    let plan = plan(&rate, "rate.toml", &[("traffic.rate_pps", "5e6")]).expect("a rate");
+    assert_eq!(plan.phases[1].rate, Rate::Pps(5e6));
+}
+
+#[test]
 fn a_wrong_override_is_named() {
     let error = |path: &str, value: &str| imix(&[(path, value)]).expect_err(path);
     assert_eq!(

@@ -35,6 +35,13 @@ impl Check<'_> {
             }
             plans.push(self.phase(phase, to, traffic)?);
         }
+        if self.keys.traffic.rate_pps.is_some() && phases.iter().all(|it| it.rate.is_none()) {
+            let error =
+                self.refuse("traffic.rate_pps", "no phase has a rate that it would replace");
+            return Err(
+                error.remedy("Give a phase one, such as rate = \"1Mpps\", or leave it out.")
+            );
+        }
         Ok(plans)
     }
 
