@@ -4,7 +4,7 @@
 //! 2. *approach*: ask for the cache lines with the packets' state: the record of an inbound packet,
 //!    whose place is its destination; the bucket of an outbound one, and then the record it names;
 //! 3. *resolve*: everything is at hand; find or open the connection, move its state on, translate;
-//! 4. *sort* into what is sent and what is freed.
+//! 4. *sort* into what is sent, what waits for another packet, and what is freed.
 //!
 //! Each stage is a pass over the whole burst, so that its cache misses overlap: a packet costs about
 //! what its cold lines cost at full memory parallelism, and not their latency. Directions are
@@ -229,8 +229,8 @@ impl Pipeline {
     /// Which packets go from a subscriber to the Internet, and which from the Internet to an
     /// external address: neither, if one is not plain or not for this core to forward. A subscriber's
     /// packet to an external address is outbound: the network routes it back, and it comes in as any
-    /// other (hairpinning, RFC 4787 REQ-9). `ONE` is [`Shard::is_one_range`], and
-    /// `(own, station)` what the core is.
+    /// other, to meet the filter (which departs from RFC 4787 REQ-9, hairpinning). `ONE` is
+    /// [`Shard::is_one_range`], and `(own, station)` what the core is.
     #[inline]
     fn classify<const ONE: bool, F: Frame>(
         &self,

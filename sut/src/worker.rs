@@ -285,6 +285,7 @@ impl<P: Port> Krononat<P> {
 
     /// The port, when the core is no more.
     pub fn into_port(mut self) -> P {
+        self.port.free(&mut self.held.take());
         while !self.waiting.is_empty() {
             let mut burst = self.next_waiting();
             self.port.free(&mut burst);

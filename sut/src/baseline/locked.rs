@@ -122,7 +122,8 @@ impl<P: Port> LockedNat<P> {
     }
 
     /// The port, when the core is no more.
-    pub fn into_port(self) -> P {
+    pub fn into_port(mut self) -> P {
+        self.port.free(&mut self.held.take());
         self.port
     }
 

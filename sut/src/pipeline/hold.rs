@@ -92,6 +92,11 @@ impl<F> Held<F> {
         self.frames.is_empty()
     }
 
+    /// Ends the waiting of all, the oldest first: they are the caller's to free.
+    pub fn take(&mut self) -> Burst<F> {
+        self.frames.drain(..).map(|waiting| waiting.frame).collect()
+    }
+
     /// The frame that makes room for another of `source`, if one has to.
     fn gives_way(&self, source: Source) -> Option<usize> {
         let mut theirs = (0..self.len()).filter(|&at| self.frames[at].of.source() == source);

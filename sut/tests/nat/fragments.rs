@@ -76,7 +76,7 @@ fn pair(from: SocketAddrV4, to: SocketAddrV4, id: u16) -> Vec<Vec<u8>> {
 
 const PROTOCOLS: [IpNumber; 3] = [IpNumber::UDP, IpNumber::TCP, IpNumber::ICMP];
 
-/// RFC 4787 REQ-14, RFC 5382 §8.2, RFC 5508 REQ-2: byte by byte, first to last.
+/// RFC 4787 REQ-14, of TCP and ICMP echo as well: byte by byte, first to last.
 #[test]
 fn fragments_in_order_are_translated_both_ways() {
     for protocol in PROTOCOLS {

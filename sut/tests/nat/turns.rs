@@ -1,4 +1,5 @@
-//! A turn of housekeeping between two bursts is short, however much there is to be ended.
+//! A core on its port: a turn of housekeeping between two bursts is short, however much there is to
+//! be ended, and what a core holds goes back when it is no more.
 
 use crate::rig::{at, udp};
 use dataplane::burst::{BURST, Burst};
@@ -62,4 +63,29 @@ fn a_turn_ends_a_bounded_number_of_connections() {
         now = now + Nanos::MILLISECOND;
     }
     assert!(turns >= 4, "{turns}");
+}
+
+#[test]
+fn a_core_that_is_no_more_gives_back_what_it_held() {
+    let config = crate::rig::config();
+    let mut arena = Arena::new(64).expect("memory");
+    let (mut outside, inside) = pair(&mut arena, 16);
+    let all = outside.pooled();
+    let made = pipeline(&config, &config.cores[0]).expect("a core");
+    let mut core = Krononat::new(inside, made, Arc::default());
+    let mut packet = udp(at("100.64.0.1:5000"), at("192.0.2.7:443"));
+    packet.payload = vec![7; 12];
+    let fragments = packet.sealed().fragments(&[2]);
+    let mut burst = Burst::new();
+    outside.alloc(&mut burst, 1);
+    let later = &fragments[1];
+    burst[0].set_len(later.len());
+    burst[0].bytes_mut().copy_from_slice(later);
+    outside.tx(&mut burst);
+    for _ in 0..3 {
+        core.step(Nanos(0));
+    }
+    assert_eq!(outside.pooled(), all - 1, "it waits for its first fragment");
+    drop(core.into_port());
+    assert_eq!(outside.pooled(), all);
 }
