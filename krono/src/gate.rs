@@ -174,7 +174,7 @@ fn of_runs(args: &cli::Gate, gate: &Gate) -> anyhow::Result<Answer> {
             let text = format!("{}{}\n", table::table(&rows), row::overall(&rows));
             Ok(Answer { text, exit: exit(&rows) })
         }
-        Err(NotJudged::Load(error)) => Err(Refusal::Usage(error.to_string()).into()),
+        Err(NotJudged::Defect(defect)) => Err(Refusal::Usage(defect.to_string()).into()),
         Err(NotJudged::Incomparable(why)) => Err(Refusal::CannotRun(why).into()),
     }
 }

@@ -179,6 +179,7 @@ fn runs(folder: &Path, side: &str, runs: &[(usize, f64)]) -> Vec<String> {
     let mut summary: Value = serde_json::from_str(&summary).expect("JSON");
     let of = |(minute, cycles): &(usize, f64)| {
         summary["valid"] = json!(true);
+        summary["invalid_reasons"] = json!([]);
         summary["run"]["started"] = json!(format!("2026-11-23T10:{minute:02}:00Z"));
         summary["sut"]["cores"][0]["cycles_per_packet"] = json!(cycles);
         let dir = folder.join(format!("{side}-{minute}"));
@@ -221,6 +222,52 @@ fn stored_runs_are_judged_if_they_were_taken_by_turns() {
     assert_exit(&gate_of_runs(folder.path(), &base, &same[..3]), 3);
     let nothing = folder.path().join("nothing").to_str().expect("text").to_owned();
     assert_exit(&gate_of_runs(folder.path(), &[nothing], &same[..1]), 2);
+}
+
+/// Changes the summary of a run directory.
+fn change(dir: &str, change: impl FnOnce(&mut Value)) {
+    let path = Path::new(dir).join("summary.json");
+    let text = fs::read_to_string(&path).expect("a summary");
+    let mut summary: Value = serde_json::from_str(&text).expect("JSON");
+    change(&mut summary);
+    fs::write(path, summary.to_string()).expect("written");
+}
+
+#[test]
+fn stored_runs_that_prove_nothing_are_not_judged() {
+    let folder = folder();
+    let minutes = |first: usize| -> Vec<(usize, f64)> {
+        (0..8).map(|at| (4 * at + (first + usize::from(at == 3)) % 2, 100.0)).collect()
+    };
+    let base = runs(folder.path(), "base", &minutes(0));
+    let candidate = runs(folder.path(), "candidate", &minutes(1));
+    let gate = || gate_of_runs(folder.path(), &base, &candidate);
+    assert_exit(&gate(), 0);
+    type Change = fn(&mut Value);
+    let bound: Change = |s| {
+        s["throughput"]["bound"] = json!("sut");
+        s["throughput"]["at_least"] = json!(false);
+    };
+    let table: [(Change, i32, &str); 5] = [
+        (|s| s["run"]["interrupted"] = json!(true), 2, "let it run to its end"),
+        (|s| s["ledger"]["planned"] = json!(1), 2, "do not add up"),
+        (|s| s["run"]["version"] = json!("0.0.9"), 3, "runs of two revisions or versions"),
+        (|s| s["run"]["started"] = json!("noon"), 3, "`noon` is no time"),
+        // What one run of one side alone knows is not judged, and does not pass.
+        (bound, 3, "known of 0 of 8 runs of the base and 1 of 8 of the candidate"),
+    ];
+    for (damage, code, words) in table {
+        let file = Path::new(&candidate[5]).join("summary.json");
+        let before = fs::read(&file).expect("a summary");
+        change(&candidate[5], damage);
+        let output = gate();
+        assert_exit(&output, code);
+        assert!(text(&output).contains(words), "{words}: {}", text(&output));
+        fs::write(&file, before).expect("written");
+    }
+    let twice = gate_of_runs(folder.path(), &base, &base);
+    assert_exit(&twice, 3);
+    assert!(text(&twice).contains("a run is on both sides"), "{}", text(&twice));
 }
 
 /// A program that counts as one does that measures slices, with `EXTRA` for each packet.

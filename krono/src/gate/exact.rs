@@ -163,7 +163,7 @@ fn counted(
     let more = Work { bursts: 3 * less.bursts, cohorts: 3 * less.cohorts, ..less };
     let (_, units_less, short) = profile(program, stage, &less, arguments, files)?;
     let (hello, units_more, long) = profile(program, stage, &more, arguments, files)?;
-    let units = (units_more - units_less) as f64;
+    let units = more_work(program, units_less, units_more)?;
     let names: BTreeSet<&String> = short.by_file.keys().chain(long.by_file.keys()).collect();
     let of = |profile: &Profile, name: &String| profile.by_file.get(name).copied().unwrap_or(0);
     let each = |name: &String| (of(&long, name) as f64 - of(&short, name) as f64) / units;
@@ -171,6 +171,15 @@ fn counted(
     // Less than none is no more of them, which is as well.
     let allocations = long.allocations.saturating_sub(short.allocations);
     Ok(Counted { hello, by_file, allocations })
+}
+
+/// Packets or connections that the longer work has beyond the shorter. Of none nothing can be said.
+fn more_work(program: &Path, less: u64, more: u64) -> Result<f64, Unfit> {
+    let units = more.checked_sub(less).filter(|units| *units > 0);
+    units.map(|units| units as f64).ok_or_else(|| Unfit::Ended {
+        name: program.display().to_string(),
+        why: format!("three times the work was {more} packets after {less}"),
+    })
 }
 
 /// Runs a program under callgrind; what it said, the packets or connections it worked on, and what
@@ -210,7 +219,8 @@ fn profile(
 fn row(stage: &Stage, base: &Counted, candidate: &Counted, tolerated: f64) -> Row {
     let (before, now) = (base.instructions(), candidate.instructions());
     let more = now - before;
-    let class = if more > tolerated { Class::Regressed } else { Class::Pass };
+    // What is no number is no pass.
+    let class = if more <= tolerated { Class::Pass } else { Class::Regressed };
     let files: BTreeSet<&String> =
         base.by_file.iter().chain(&candidate.by_file).map(|(file, _)| file).collect();
     let mut changed: Vec<(&String, f64)> = files
@@ -277,5 +287,32 @@ pub(super) fn plain(
         seen_from: None,
         class,
         why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(instructions: f64) -> Counted {
+        let hello = Hello {
+            protocol: crate::slices::PROTOCOL.to_owned(),
+            offered: String::new(),
+            translated: String::new(),
+            version: String::new(),
+            connections: 0,
+        };
+        let by_file = vec![("sut/pipeline.rs".to_owned(), instructions)];
+        Counted { hello, by_file, allocations: 0 }
+    }
+
+    #[test]
+    fn what_was_not_counted_does_not_pass() {
+        let stage = &STAGES[0];
+        let class = |now| row(stage, &counted(100.0), &counted(now), 0.5).class;
+        assert_eq!([100.0, 100.5].map(class), [Class::Pass; 2]);
+        assert_eq!([101.0, f64::NAN, f64::INFINITY].map(class), [Class::Regressed; 3]);
+        let work = |less, more| more_work(Path::new("krono"), less, more).ok();
+        assert_eq!((work(10, 30), work(10, 10), work(30, 10)), (Some(20.0), None, None));
     }
 }
