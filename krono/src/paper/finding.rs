@@ -76,9 +76,19 @@ fn found(ours: &OursEntry, made: &[&Made], curve: &mut Vec<Point>) -> Result<Fou
     }
     let points: Vec<(usize, f64, bool)> =
         curve.iter().map(|it| (it.cores as usize, it.mpps, it.at_least)).collect();
-    let scale = scaling::curve(&points).ok_or("two numbers of cores with a rate are needed")?;
-    let last = scale.steps.last().ok_or("no rate")?;
-    Ok(Found { value: last.efficiency, ..Found::default() })
+    Ok(Found { value: efficiency(&points)?, ..Found::default() })
+}
+
+/// Rate per core of the largest run ÷ that of the smallest, of runs given as (cores, Mpps, lower
+/// bound?). Where one of the two is a bound there is none, and that of others is not what was asked.
+fn efficiency(points: &[(usize, f64, bool)]) -> Result<f64, String> {
+    let scale = scaling::curve(points).ok_or("two numbers of cores with a rate are needed")?;
+    let (first, last) = scale.steps.first().zip(scale.steps.last()).ok_or("no rate")?;
+    let ends = first.cores..=last.cores;
+    if let Some((cores, _)) = scale.bounds.iter().find(|(cores, _)| !ends.contains(cores)) {
+        return Err(format!("of {cores} cores there is only a lower bound of the rate"));
+    }
+    Ok(last.efficiency)
 }
 
 fn point(made: &Made) -> Result<Point, String> {
@@ -180,6 +190,17 @@ mod tests {
         assert_eq!((ours.value, ours.low, ours.high), (Some(630.0), Some(540.0), Some(720.0)));
         assert_eq!((ours.verdict, ours.unit.as_str()), (Verdict::Met, "M/s"));
         assert_eq!(ours.model.as_deref(), Some("linear"));
+    }
+
+    #[test]
+    fn an_efficiency_is_of_the_largest_run_or_of_none() {
+        let runs = [(1, 10.0, false), (2, 19.0, false), (4, 36.0, false)];
+        assert_eq!(efficiency(&runs), Ok(0.9));
+        let [one, two, four] = runs;
+        assert_eq!(efficiency(&[one, (2, 19.0, true), four]), Ok(0.9));
+        for bound in [[one, two, (4, 36.0, true)], [(1, 10.0, true), two, four]] {
+            assert!(efficiency(&bound).is_err_and(|why| why.contains("lower bound")), "{bound:?}");
+        }
     }
 
     #[test]

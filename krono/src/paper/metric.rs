@@ -98,7 +98,8 @@ fn ns_per_packet(summary: &Summary) -> Option<f64> {
 fn survivor_load(directory: &Path) -> Result<f64, String> {
     let run = load(directory).map_err(|error| error.to_string())?;
     let incident = incidents(&run).into_iter().next().ok_or("nothing was done to the SUT")?;
-    let dead = |figures: &Recovery, server: u16| figures.event.contains(&format!("[{server}]"));
+    let dead =
+        |figures: &Recovery, server: u16| figures.event.contains(&format!("server[{server}]"));
     let cores = balance(&incident, &run.samples).into_iter();
     let cores = cores.filter(|core| !dead(&incident.figures, core.server));
     let shares = cores.filter_map(|core| {

@@ -323,8 +323,9 @@ fn failover(events: &[EventSpread]) -> Vec<Titled> {
     events
         .iter()
         .map(|event| {
+            // A run that has no such figure, because the rate never came back, is in none of them.
             let row = |name: &str, of: &Spread| {
-                let mut row = vec![name.to_owned()];
+                let mut row = vec![name.to_owned(), of.values.len().to_string()];
                 let values = [of.min, of.median, of.p99, of.max];
                 row.extend(values.map(|it| it.map_or("-".to_owned(), |it| figure::trimmed(it, 4))));
                 row
@@ -339,7 +340,7 @@ fn failover(events: &[EventSpread]) -> Vec<Titled> {
             ];
             let title =
                 format!("{}: {} runs valid, {} not", event.event, event.valid, event.invalid);
-            (title, table(&["", "min", "median", "p99", "max"], rows))
+            (title, table(&["", "runs", "min", "median", "p99", "max"], rows))
         })
         .collect()
 }
