@@ -48,6 +48,10 @@ pub(crate) struct Stations {
 
 /// What it takes to run a generator with one port, or what is missing.
 pub(crate) fn lacking(plan: &Plan) -> Option<String> {
+    if plan.faults.is_some() || plan.phases.iter().any(|phase| phase.injection.is_some()) {
+        let why = "nothing is done to it or to its cable: remove [faults] and inject";
+        return Some(why.to_owned());
+    }
     if let Err(error) = dpdk::available() {
         return Some(error.to_string());
     }
@@ -112,4 +116,27 @@ pub(crate) fn run(
     generator.end()?;
     let outcome = watch.outcome(records);
     Ok(Outcome { interrupted: stop.is_set(), ..outcome })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use format::{RunOptions, Scenario};
+
+    #[test]
+    fn what_would_be_left_undone_is_refused() {
+        let source = "schema = 1\nquestion = \"?\"\n[topology]\nsut = { kind = \"kernel\" }\n[traffic]\n\
+                      connections = 1000\n[[phase]]\nname = \"fill\"\nopen = \"1M/s\"\n[[phase]]\n\
+                      name = \"steady\"\nrate = \"1kpps\"\nfor = \"1s\"\n";
+        let refusal = |more: &str| {
+            let scenario =
+                Scenario::parse(&format!("{source}{more}"), "t.toml").expect("well formed");
+            lacking(&scenario.resolve(&RunOptions::default()).expect("sensible"))
+        };
+        let hang = "at = \"100ms\"\ninject = { hang = \"sut.server[0].core[0]\" }\n";
+        for more in ["[faults]\ndrop = \"1/1000\"\n", hang] {
+            assert!(refusal(more).is_some_and(|why| why.contains("nothing is done")), "{more}");
+        }
+        assert!(refusal("").is_none_or(|why| !why.contains("nothing is done")));
+    }
 }
