@@ -4,6 +4,7 @@
 use super::answer;
 use super::recovery::outages_of;
 use super::table::{Cell, Part, Row, Table};
+use crate::comparable::Difference;
 use crate::load::{Run, plan_of};
 use crate::plot::detection::{self, Detected};
 use crate::plot::outage::{self, Outages};
@@ -28,9 +29,21 @@ fn rates(runs: &[Run]) -> Option<Plot> {
     runs::plot(&bars.collect::<Vec<_>>())
 }
 
+/// Why a run may not be set beside the first: what their summaries tell, and where their plans ask
+/// for other traffic or phases. Cores may differ, and what follows from their number.
+fn obstacles(first: &Run, run: &Run) -> Vec<String> {
+    let mut found = comparable::obstacles(&first.summary, &run.summary);
+    let plans = plan_of(first).zip(plan_of(run));
+    let differences = plans.map(|(a, b)| comparable::plan_differences(&a, &b)).unwrap_or_default();
+    let asked = |it: &&Difference| {
+        ["plan.traffic.", "plan.phases."].iter().any(|keys| it.fact.starts_with(keys))
+    };
+    found.extend(differences.iter().filter(asked).map(ToString::to_string));
+    found
+}
+
 /// Overview of several runs, each with why it cannot be compared with the first.
 fn overview(runs: &[Run]) -> Table {
-    let first = &runs[0].summary;
     let rows = runs.iter().enumerate().map(|(i, run)| {
         let summary = &run.summary;
         let rates = &summary.throughput;
@@ -40,7 +53,7 @@ fn overview(runs: &[Run]) -> Table {
             None => figure::MISSING.to_owned(),
         };
         let interval = rates.mpps_per_core.as_ref().and_then(figure::interval);
-        let obstacles = comparable::obstacles(first, summary);
+        let obstacles = obstacles(&runs[0], run);
         let verdict = match (i, obstacles.is_empty()) {
             (0, _) => "the first".to_owned(),
             (_, true) => "comparable".to_owned(),
@@ -80,7 +93,7 @@ fn overview(runs: &[Run]) -> Table {
 /// Scale-up over the runs that may be compared with the first and have other numbers of cores.
 fn scale(runs: &[Run]) -> Option<Part> {
     let first = runs.first()?;
-    let beside = |run: &&Run| comparable::obstacles(&first.summary, &run.summary).is_empty();
+    let beside = |run: &&Run| obstacles(first, run).is_empty();
     let curve = compare::scale::curve(runs.iter().filter(beside))?;
     let drawn = plot::scale::plot(&curve)?;
     Some(Part::new(Some(drawn), [steps("Scale-up", &curve)]))
@@ -175,4 +188,33 @@ fn detections(runs: &[Run]) -> Option<Part> {
     .head(["run", "event", "detection (ms)", "median outage (ms)", "longest (ms)"])
     .rows(rows);
     Some(Part::new(Some(drawn), [table]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use format::Summary;
+
+    const STORED: [&str; 2] = [
+        include_str!("../../tests/stored/run/summary.json"),
+        include_str!("../../tests/stored/run/plan.toml"),
+    ];
+
+    fn run(from: &str, to: &str) -> Run {
+        let summary: Summary = serde_json::from_str(STORED[0]).expect("a summary");
+        let plan = STORED[1].replace(from, to);
+        Run { plan: Some(plan), ..Run::from_summary("run", summary) }
+    }
+
+    #[test]
+    fn runs_of_other_connections_or_rates_are_not_set_beside_each_other() {
+        let first = run("", "");
+        assert_eq!(obstacles(&first, &run("sut_cores = 1", "sut_cores = 2")), [""; 0]);
+        let fewer = run("connections = 1032192", "connections = 1000");
+        let [why] = &obstacles(&first, &fewer)[..] else { panic!("one reason") };
+        assert_eq!(why, "plan: traffic.connections differs (1032192 and 1000)");
+        let slower = run("rate = \"max\"", "rate = { pps = 1000.0 }");
+        assert!(obstacles(&first, &slower).iter().any(|why| why.contains("phases.steady")));
+        assert!(scale(&[first, fewer]).is_none());
+    }
 }
