@@ -166,6 +166,10 @@ fn rows<T: serde::de::DeserializeOwned>(
     name: &str,
 ) -> Result<Option<Vec<T>>, LoadError> {
     let Some((path, bytes)) = read(dir, name)? else { return Ok(None) };
+    // A number that is cut short is a number too.
+    if bytes.last().is_some_and(|last| *last != b'\n') {
+        return Err(malformed(&path, "its last line is cut off"));
+    }
     read_rows(&bytes[..]).map(Some).map_err(|e| malformed(&path, e))
 }
 

@@ -63,7 +63,7 @@ type Damage = (&'static str, fn(&Path), &'static str, &'static str);
 
 #[test]
 fn every_damage_is_refused_with_its_file_and_remedy() {
-    let table: [Damage; 19] = [
+    let table: [Damage; 23] = [
         ("no summary", |d| fs::remove_file(d.join("summary.json")).unwrap(), "", "no summary.json"),
         ("half a summary", |d| half(&d.join("summary.json")), "summary.json", "restore"),
         (
@@ -163,6 +163,34 @@ fn every_damage_is_refused_with_its_file_and_remedy() {
             |d| replace(&d.join("samples.csv"), "2500895.847490196", "NaN"),
             "samples.csv",
             "line 2",
+        ),
+        (
+            "a table cut within its last number",
+            |d| {
+                let path = d.join("samples.csv");
+                let text = fs::read_to_string(&path).expect("there");
+                fs::write(&path, text.trim_end()).expect("written");
+            },
+            "samples.csv",
+            "cut off",
+        ),
+        (
+            "valid in spite of its reasons",
+            |d| stored::edit(d, |s| s.invalid_reasons.push("generator was late".to_owned())),
+            "summary.json",
+            "why it is invalid",
+        ),
+        (
+            "a rate that no trial had",
+            |d| stored::edit(d, |s| s.throughput.forwarded_mpps = Some(12.0)),
+            "summary.json",
+            "throughput.forwarded_mpps is 12",
+        ),
+        (
+            "a rate below that of every trial",
+            |d| stored::edit(d, |s| s.throughput.forwarded_mpps = Some(1.0)),
+            "summary.json",
+            "throughput.forwarded_mpps is 1,",
         ),
         ("half a histogram", |d| half(&d.join("latency.hlog")), "latency.hlog", "restore"),
     ];

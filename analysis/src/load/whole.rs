@@ -2,8 +2,8 @@
 //!
 //! A report may be made of half a run and says so; a comparison, an exported figure or a point of a
 //! history may not. What is refused here: runs cut short, files of two different runs in one
-//! directory, runs without a single trial, and numbers that are none. Every refusal names the file
-//! and the remedy.
+//! directory, runs without a single trial, numbers that are none, and such as deny each other. Every
+//! refusal names the file and the remedy.
 
 use super::{LoadError, Run, load};
 use format::{Plan, Sample, Summary};
@@ -64,7 +64,8 @@ pub fn load_whole(dir: &Path) -> Result<Run, Defect> {
         let what = "its hash is not the `run.plan_hash` of summary.json".to_owned();
         return Err(mixed("plan.toml", what));
     }
-    numbers(&run.summary).map_err(|what| Defect::Damaged { path: summary_path, what })?;
+    let sound = numbers(&run.summary).and_then(|()| agreement(&run.summary));
+    sound.map_err(|what| Defect::Damaged { path: summary_path, what })?;
     let samples = |what| Defect::Damaged { path: dir.join("samples.csv"), what };
     rows(&run.samples).map_err(samples)?;
     covered(&run).map_err(samples)?;
@@ -95,6 +96,25 @@ fn numbers(summary: &Summary) -> Result<(), String> {
         return Err("the classes of its ledger do not add up".to_owned());
     }
     Ok(())
+}
+
+/// What is said in one place and denied in another.
+fn agreement(summary: &Summary) -> Result<(), String> {
+    if summary.valid && !summary.invalid_reasons.is_empty() {
+        return Err("it says valid, and why it is invalid".to_owned());
+    }
+    let rates = &summary.throughput;
+    let of_trials = rates.trials.iter().map(|trial| trial.forwarded_mpps);
+    let (low, high) =
+        of_trials.fold((f64::INFINITY, 0.0), |(low, high), mpps| (mpps.min(low), mpps.max(high)));
+    // A mean of the trials; the last digit is rounding's.
+    let range = low * (1.0 - 1e-9)..=high * (1.0 + 1e-9);
+    match rates.forwarded_mpps.filter(|mpps| !range.contains(mpps)) {
+        Some(mpps) => {
+            Err(format!("throughput.forwarded_mpps is {mpps}, its trials {low} to {high}"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn rows(samples: &[Sample]) -> Result<(), String> {
