@@ -238,6 +238,9 @@ fn badges(summary: &Summary, warnings: usize) -> Vec<Badge> {
     let judged = "an invalid run is neither passed nor failed".to_owned();
     badges.push(match (all.is_empty(), summary.pass.met) {
         _ if !summary.valid => badge("not judged", "plain", judged),
+        _ if summary.run.interrupted => {
+            badge("not judged", "plain", "a part of a run is neither passed nor failed".to_owned())
+        }
         (true, _) => badge("no pass criteria", "plain", "the scenario asks for none".to_owned()),
         (false, true) => badge("passed", "good", counted),
         (false, false) => badge("failed", "bad", counted),

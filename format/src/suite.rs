@@ -327,7 +327,7 @@ pub struct Phase {
     pub seconds: f64,
     /// Packets planned.
     pub planned: u64,
-    /// Packets that came back.
+    /// Packets that came back as they should: not mistranslated.
     pub arrived: u64,
     /// Packets that never left.
     pub unsent: u64,

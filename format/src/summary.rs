@@ -347,9 +347,11 @@ pub struct Recovery {
     pub p50: Option<f64>,
     /// 99th percentile, in ms.
     pub p99: Option<f64>,
-    /// Longest, in ms; connections that never came back are in `connections.lost` instead.
+    /// Longest, in ms; of a connection that never came back, which is in `connections.lost` too, to
+    /// the end of the phase.
     pub max: Option<f64>,
-    /// Finest difference the probes can see, in ms: connections probed ÷ probe rate.
+    /// Finest difference the probes can see, in ms: 2 × connections probed ÷ probe rate, as a
+    /// connection is probed up and down alternately.
     pub resolution: Option<f64>,
     /// From the event to the first packet that arrived by another core, in ms.
     pub first_rerouted: Option<f64>,
@@ -369,7 +371,8 @@ pub struct Recovery {
 pub struct Certificate {
     /// What the generator can do through a plain forwarder ÷ offered rate.
     pub headroom: Option<f64>,
-    /// Probes sent more than 100 µs after their planned instant ÷ probes sent, 0 to 1.
+    /// Data packets that left over 100 µs after their planned instant, by the generator's own doing,
+    /// ÷ those sent, 0 to 1.
     pub late_send_share: Option<f64>,
     /// (sent − planned) ÷ planned rate.
     pub rate_error: Option<f64>,
@@ -408,7 +411,8 @@ pub struct Peer {
     /// Packets of a scan from outside that it let in ÷ those sent, 0 to 1; `null` without a scan.
     #[serde(default)]
     pub scan_passed_share: Option<f64>,
-    /// Mpps per core of the SUT ÷ that of this peer, round by round; `null` where not verified.
+    /// Mpps per core of the SUT ÷ that of this peer, round by round; `null` where either is not
+    /// verified.
     pub ratio: Option<Estimate>,
     /// Raw value of every trial, in order; the figures of a peer that is not verified prove nothing.
     pub trials: Vec<Trial>,

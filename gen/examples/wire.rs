@@ -42,6 +42,7 @@ fn config(batch: usize, seconds: u64, udp_share: f64, connections: u32, zipf: f6
         udp_share,
         reset_share: 0.0,
         zipf,
+        translated: false,
         deadline_ns: 10_000_000,
         drain_ns: 50_000_000,
         batch,

@@ -50,6 +50,10 @@ pub struct Config {
     /// all alike. See [`crate::popularity`].
     #[serde(default, skip_serializing_if = "Config::is_zero")]
     pub zipf: f64,
+    /// Whether the system under test translates. What then comes out with its subscriber's own
+    /// address is mistranslated, and opens nothing.
+    #[serde(default, skip_serializing_if = "Config::is_false")]
+    pub translated: bool,
     /// Latency beyond which a packet is late, in ns.
     pub deadline_ns: u64,
     /// Time after the last packet of a phase in which packets are still awaited, in ns.
@@ -204,6 +208,9 @@ impl Config {
     }
     fn is_zero(value: &f64) -> bool {
         *value == 0.0
+    }
+    fn is_false(value: &bool) -> bool {
+        !*value
     }
     fn window_default() -> u32 {
         1024
@@ -421,6 +428,7 @@ pub(crate) mod tests {
             udp_share: 0.5,
             reset_share: 0.0,
             zipf: 0.0,
+            translated: true,
             deadline_ns: 1_000_000,
             drain_ns: 10_000_000,
             batch: 32,

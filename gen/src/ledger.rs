@@ -6,7 +6,7 @@
 //! error of counting can hide there. Beside the classes stand flags:
 //!
 //! * `mistranslated`: arrived intact with other outer addresses or ports than recorded. It has
-//!   arrived: its class is on-time or late.
+//!   arrived: its class is on-time or late. It was not forwarded as it should: no rate counts it.
 //! * `corrupt`, `misrouted`: nothing in it can be believed, or another core received it. It has not
 //!   arrived: its class, at the sender, is lost.
 //! * `duplicate`: a copy beyond the first. `stale`: older than the window of its stream, so that
@@ -52,12 +52,14 @@ pub struct Ledger {
     pub foreign: u64,
     /// Of `planned`: packets of handshakes, openings and closings.
     pub control: u64,
-    /// Sent later than 100 µs after their planned instant, but for those that waited for room while
+    /// Of these, not sent.
+    pub control_unsent: u64,
+    /// Data sent later than 100 µs after their planned instant, but for those that waited for room while
     /// the generator was there to send them: what it is itself to blame for.
     pub sent_late: u64,
     /// Bytes sent, Ethernet frames with frame check sequence.
     pub sent_bytes: u64,
-    /// Bytes arrived, likewise.
+    /// Bytes arrived as they should, likewise.
     pub arrived_bytes: u64,
 }
 
@@ -65,6 +67,17 @@ impl Ledger {
     /// Packets that have arrived.
     pub fn arrived(&self) -> u64 {
         self.on_time + self.late
+    }
+
+    /// Packets that have arrived with the addresses and ports of their connection. Copies of
+    /// mistranslated packets count against them too, so these are never too many.
+    pub fn verified(&self) -> u64 {
+        self.arrived().saturating_sub(self.mistranslated)
+    }
+
+    /// Data packets sent: those that have a schedule.
+    pub fn data_sent(&self) -> u64 {
+        self.sent.saturating_sub(self.control.saturating_sub(self.control_unsent))
     }
 
     /// Packets sent that have not arrived.
@@ -102,6 +115,7 @@ impl Ledger {
         self.other_trial += other.other_trial;
         self.foreign += other.foreign;
         self.control += other.control;
+        self.control_unsent += other.control_unsent;
         self.sent_late += other.sent_late;
         self.sent_bytes += other.sent_bytes;
         self.arrived_bytes += other.arrived_bytes;
@@ -142,6 +156,12 @@ mod tests {
         sum.add(&ledger());
         sum.assert_conserved();
         assert_eq!(sum.lost(), 4);
+        let handshakes = Ledger { control: 3, control_unsent: 1, ..ledger() };
+        assert_eq!(handshakes.data_sent(), 6);
+        // A copy of a mistranslated packet is one more of them, and no arrival.
+        let wrong = Ledger { mistranslated: 2, duplicate: 1, ..ledger() };
+        assert_eq!((wrong.arrived(), wrong.verified()), (6, 4));
+        assert_eq!(Ledger { mistranslated: 9, ..ledger() }.verified(), 0);
         assert!(format::summary::Ledger::from(&sum).conserved());
     }
 

@@ -321,7 +321,7 @@ pub fn twin(
     stop: &Stop,
     notify: impl FnMut(Notice<'_>),
 ) -> Result<Vec<Outcome>, RunError> {
-    let mut config = config.clone();
+    let mut config = Config { translated: false, ..config.clone() };
     for core in &mut config.cores {
         core.gateways.fill(core.identity.mac);
     }

@@ -182,9 +182,9 @@ impl Record {
         self.ledger.planned as f64 / self.seconds
     }
 
-    /// Packets arrived per second of sending.
+    /// Packets arrived per second of sending, with the addresses and ports of their connection.
     pub fn forwarded_pps(&self) -> f64 {
-        self.ledger.arrived() as f64 / self.seconds
+        self.ledger.verified() as f64 / self.seconds
     }
 }
 

@@ -108,7 +108,7 @@ pub struct Outage {
     /// From there to the planned instant of the first probe that arrived, or to the end of sending.
     /// 0 where nothing was lost, and where each connection was asked only once.
     pub outage_ns: u64,
-    /// Probes lost, both ways.
+    /// Probes lost or mistranslated, both ways.
     pub lost: u32,
 }
 
@@ -153,7 +153,7 @@ pub struct Timeline {
     pub window_ns: u64,
     /// Probes sent, per window.
     pub planned: Vec<u32>,
-    /// Of these, probes that have arrived.
+    /// Of these, probes that have arrived as they should.
     pub arrived: Vec<u32>,
 }
 

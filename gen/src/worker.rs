@@ -119,6 +119,8 @@ struct Plan {
     window: u32,
     deadline: Nanos,
     drain: Nanos,
+    /// Whether a packet up must come out with another address than its subscriber's.
+    translated: bool,
     /// Data goes up where 32 drawn bits are below this.
     up_below: u64,
     /// TCP is closed by RST where 32 drawn bits are below this.
@@ -214,6 +216,7 @@ impl<P: Port> Generator<P> {
             window: config.window,
             deadline: Nanos(config.deadline_ns),
             drain: Nanos(config.drain_ns),
+            translated: config.translated,
             up_below: (config.up_share * (1u64 << 32) as f64) as u64,
             reset_below: (config.reset_share * (1u64 << 32) as f64) as u64,
         };
@@ -396,6 +399,14 @@ impl<P: Port> Generator<P> {
         ledger.unsent += (count - accepted) as u64;
         ledger.sent_bytes += u64::from(bytes) + (accepted * FCS) as u64;
         accepted as u32
+    }
+
+    /// The same for control segments and first datagrams.
+    fn transmit_control(&mut self, burst: &mut Burst<P::Frame>) -> u32 {
+        let count = burst.len() as u32;
+        let accepted = self.transmit(burst, &SHORT);
+        self.trials[self.phase].ledger.control_unsent += u64::from(count - accepted);
+        accepted
     }
 
     fn publish(&mut self, now: Nanos, load: &Load) {

@@ -154,6 +154,7 @@ impl<'a> Layout<'a> {
             udp_share: plan.traffic.udp_share,
             reset_share: plan.traffic.reset_share,
             zipf: plan.traffic.zipf,
+            translated: !plan.topology.sut_kind.translates_nothing(),
             deadline_ns: plan.traffic.deadline_ns,
             drain_ns: plan.traffic.drain_ns,
             batch: plan.traffic.batch as usize,

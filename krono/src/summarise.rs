@@ -25,8 +25,8 @@ use format::Host;
 use format::plan::Plan;
 use format::sample::{Role, Sample};
 use format::summary::{
-    Connections, Energy, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut, SutCore,
-    Throughput, Trial, Warning,
+    Bound, Connections, Energy, Estimate, LAYER, Ledger, Pass, Run, SCHEMA, Source, Summary, Sut,
+    SutCore, Throughput, Trial, Warning,
 };
 use kronogen::attack::AttackLedger;
 use kronogen::trial::Record;
@@ -66,7 +66,6 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
     let Context { plan, run, host, steal_share, samples, energy } = context;
     let trials = trials(plan, outcome);
     let load = Load::of(&trials, plan);
-    let bound = load.bound(&trials);
     let mut summary = Summary {
         schema: SCHEMA.to_owned(),
         run,
@@ -86,10 +85,17 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
         energy,
         pass: Pass { met: true, criteria: Vec::new() },
     };
-    summary.peers = peers::peers(plan, outcome, &summary.throughput.trials);
+    let wrong = peers::wrong(&outcome.phases, &trials);
+    summary.peers = peers::peers(plan, outcome, &summary.throughput.trials, wrong.is_empty());
+    let bound =
+        if certificate::is_mute(&summary, &load) { Some(Bound::Sut) } else { load.bound(&trials) };
     summary.throughput.bound = bound;
-    summary.throughput.at_least = bound != Some(format::summary::Bound::Sut);
+    summary.throughput.at_least = bound != Some(Bound::Sut);
     summary.warnings = certificate::warnings(plan, outcome, &load, &trials);
+    if !(outcome.peers.is_empty() || wrong.is_empty()) {
+        let why = format!("the SUT's own answers are not right: {}.", wrong.join("; "));
+        summary.warnings.push(Warning::unavailable("peers.ratio", why));
+    }
     if energy.package_j.is_none() {
         let why = "the host shows no energy counter (RAPL): virtual machines have none, and on others \
                    root alone may read it.";
@@ -99,8 +105,10 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
         let why = latency::uncalibrated(plan, outcome);
         summary.warnings.push(Warning::unavailable("latency_error_us", why));
     }
-    let missed = recovery::missed(plan, outcome);
-    summary.invalid_reasons = certificate::invalid_reasons(&summary, &load, &trials, missed);
+    let (missed, lacking) = (recovery::missed(plan, outcome), recovery::lacking(plan, outcome));
+    summary.invalid_reasons =
+        certificate::invalid_reasons(&summary, &load, &trials, missed, lacking);
+    summary.invalid_reasons.extend(late_at_events(plan, outcome));
     summary.invalid_reasons.extend(outcome.faults.iter().cloned());
     summary.valid = summary.invalid_reasons.is_empty();
     summary.pass = summary.judge(&plan.pass);
@@ -109,6 +117,19 @@ pub fn summarise(context: Context<'_>, outcome: &Outcome) -> Summary {
     // What bears on a figure comes before the figures that are not there.
     summary.warnings.sort_by_key(|warning| warning.kind == "unavailable");
     summary
+}
+
+/// Why the generator is to blame in phases with an event, beside the measured one.
+fn late_at_events(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let measured = plan.measured_phase().map(|phase| &phase.name);
+    let others = plan.phases.iter().filter(|phase| phase.injection.is_some());
+    let others = others.filter(|phase| Some(&phase.name) != measured);
+    let late = others.flat_map(|phase| {
+        let runs = outcome.phases.iter().filter(|it| it.name == phase.name);
+        let load = Load::at(phase.rate, &runs.collect::<Vec<_>>(), &plan.topology);
+        certificate::late(&load, &format!(" in `{}`", phase.name))
+    });
+    late.collect()
 }
 
 /// Classes of a record. What a core that was cut short had planned and not yet handed to the port
@@ -139,7 +160,7 @@ fn throughput(plan: &Plan, trials: &[&PhaseOutcome], samples: &[Sample]) -> Thro
         let sum = |value: fn(&Record) -> u64| trial.generators.iter().map(value).sum::<u64>();
         let length = seconds(trial);
         let (asked, back) =
-            (sum(|record| record.ledger.planned), sum(|record| record.ledger.arrived()));
+            (sum(|record| record.ledger.planned), sum(|record| record.ledger.verified()));
         (planned, arrived) = (planned + asked, arrived + back);
         bytes += sum(|record| record.ledger.arrived_bytes);
         all_seconds += length;
@@ -174,17 +195,11 @@ fn per_core(plan: &Plan, trials: &[Trial], samples: &[Sample]) -> Option<Estimat
     let cores = f64::from(plan.topology.suts());
     let values: Vec<f64> = trials.iter().map(|trial| trial.forwarded_mpps / cores).collect();
     if let [value] = values[..] {
+        // Of the two seconds that it takes: a shorter phase has no interval that means something.
         let windows = windows(plan, samples, cores);
-        let interval = bootstrap::of_mean(&windows, CONFIDENCE, plan.seed);
-        // A phase of half a second has too few windows for an interval that means something.
-        let interval = interval.filter(|interval| interval.count >= bootstrap::VALUES_MIN);
+        let interval = bootstrap::of_windows(&windows, CONFIDENCE, plan.seed);
         let [low, high] = [interval.map(|i| i.low.min(value)), interval.map(|i| i.high.max(value))];
-        return Some(Estimate {
-            value,
-            low,
-            high,
-            confidence: interval.and_then(|i| i.confidence),
-        });
+        return Some(Estimate { value, low, high, confidence: interval.map(|i| i.confidence) });
     }
     bootstrap::of_median(&values, CONFIDENCE, plan.seed).map(|interval| interval.estimate())
 }

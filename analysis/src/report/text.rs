@@ -19,7 +19,11 @@ pub fn text(summary: &Summary) -> String {
     line("verdict", verdict(summary));
     line("throughput", throughput(summary));
     if let Some(estimate) = &summary.throughput.mpps_per_core {
-        let trials = figure::plural(summary.throughput.trials.len(), "trial");
+        // The spread within one trial says nothing of the next.
+        let trials = match summary.throughput.trials.len() {
+            1 if estimate.low.is_some() => "windows of 1 trial".to_owned(),
+            count => figure::plural(count, "trial"),
+        };
         line("per core", format!("{}, {trials}", figure::estimate(estimate, "Mpps")));
     }
     line("ledger", identity(summary));
@@ -128,7 +132,7 @@ fn number(value: Option<f64>) -> String {
 fn verdict(summary: &Summary) -> String {
     let valid = if summary.valid { "valid" } else { "INVALID" };
     let passed = match (summary.pass.criteria.is_empty(), summary.pass.met) {
-        _ if !summary.valid => "not judged",
+        _ if !summary.valid || summary.run.interrupted => "not judged",
         (true, _) => "no pass criteria",
         (false, true) => "passed",
         (false, false) => "FAILED",

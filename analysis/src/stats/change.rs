@@ -1,18 +1,14 @@
 //! The relative change between two sets of raw values, with its bootstrap interval.
 //!
 //! Both sides are drawn again with replacement, each from its own values, and the interval is what
-//! lies between the outer quantiles of the ratios. Trials are drawn one by one. Windows of one run
-//! follow each other on a machine that drifts, so they are drawn in stretches of √n (circular block
-//! bootstrap, Politis and Romano 1992): drawn one by one they would promise more than they hold.
-//! Nothing is compared where a side is not above zero, since then there is no ratio.
+//! lies between the outer quantiles of the ratios. Trials are drawn one by one, windows of one run in
+//! stretches, as in [`bootstrap`](super::bootstrap). Nothing is compared where a side is not above
+//! zero, since then there is no ratio.
 
-use super::bootstrap::{RESAMPLES, VALUES_MIN, index_below};
+use super::bootstrap::{RESAMPLES, VALUES_MIN, WINDOWS_MIN, index_below, stretches};
 use super::{median, quantile_of_sorted};
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-
-/// Fewest windows of which an interval is made: four stretches of five.
-pub const WINDOWS_MIN: usize = 20;
 
 /// Raw values of one side.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,16 +68,7 @@ impl Raw {
                 let one = |_| values[index_below(rng, values.len())];
                 median(&(0..values.len()).map(one).collect::<Vec<f64>>())
             }
-            Raw::Windows(windows) => {
-                let count = windows.len();
-                let stretch = (count as f64).sqrt().round().max(1.0) as usize;
-                let stretches = count.div_ceil(stretch);
-                let starts: Vec<usize> = (0..stretches).map(|_| index_below(rng, count)).collect();
-                let all = starts
-                    .iter()
-                    .flat_map(|start| (0..stretch).map(move |i| windows[(start + i) % count]));
-                ratio(all.take(count))
-            }
+            Raw::Windows(windows) => ratio(stretches(rng, windows.len()).map(|at| windows[at])),
         }
     }
 }

@@ -420,8 +420,8 @@ pub struct PhaseKeys {
     #[serde(default)]
     pub validate: bool,
     /// Data goes to this many connections only, in turn, spread evenly over the population: each is
-    /// seen once in `sample` / `rate`, which is how finely outages are told and must be 100 ms or
-    /// less. Needs a rate in packets per second.
+    /// seen once in `sample` / `rate`, up and down alternately, so outages are told in steps of twice
+    /// that. It must be 100 ms or less. Needs a rate in packets per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u64>,
     /// Instant of `inject`, from the begin of the phase: `"1s"`, or a range such as `"1s..1.1s"` to

@@ -6,7 +6,7 @@
 //! used for data. A FIN or RST that is lost is not repeated: what it costs the system under test is an
 //! entry until its timeout.
 
-use super::{Generator, SHORT};
+use super::Generator;
 use crate::config::Until;
 use crate::flow::State;
 use crate::population::{Ages, Place};
@@ -115,6 +115,7 @@ impl<P: Port> Generator<P> {
         ledger.planned += count;
         ledger.control += count;
         ledger.unsent += count;
+        ledger.control_unsent += count;
     }
 
     #[cold]
@@ -179,7 +180,7 @@ impl<P: Port> Generator<P> {
         if frames.is_empty() {
             return 0;
         }
-        let sent = self.transmit(&mut frames, &SHORT);
+        let sent = self.transmit_control(&mut frames);
         if (sent as usize) < count {
             self.window.refused(now);
         }

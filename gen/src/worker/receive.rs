@@ -1,7 +1,7 @@
 //! What a core does with a frame that arrives: verify it, book it, answer it.
 
+use super::Generator;
 use super::classes::{Classes, ones};
-use super::{Generator, SHORT};
 use crate::flow::{Arrival, Flow, State};
 use crate::inspect::{Kind, Probe, Refusal, glimpse};
 use crate::sample::Sample;
@@ -78,7 +78,7 @@ impl<P: Port> Generator<P> {
             if marked & 1 << index != 0 { answers.push(frame) } else { rest.push(frame) }
         }
         self.port.free(&mut rest);
-        self.transmit(&mut answers, &SHORT)
+        self.transmit_control(&mut answers)
     }
 
     /// Judges the frames in `group`, which seem to be of one protocol and direction, in order;
@@ -171,7 +171,7 @@ impl<P: Port> Generator<P> {
             ledger.stray += 1;
             return false;
         };
-        let translated = is_as_recorded(&probe, flow);
+        let translated = is_as_recorded(&probe, flow, self.plan.translated);
         if !translated {
             ledger.mistranslated += 1;
             flow.note_remapped(self.sender.trial);
@@ -195,10 +195,12 @@ impl<P: Port> Generator<P> {
                 return false;
             }
         }
-        if flow.mark() != 0 {
-            book_probe(&mut trial.sample, flow, probe.direction, sequence);
+        if translated {
+            ledger.arrived_bytes += (length + FCS) as u64;
+            if flow.mark() != 0 {
+                book_probe(&mut trial.sample, flow, probe.direction, sequence);
+            }
         }
-        ledger.arrived_bytes += (length + FCS) as u64;
         let latency = probe.age.map_or(Nanos(0), |age| Nanos(age << TICK_SHIFT));
         let on_time = latency <= self.plan.deadline;
         ledger.on_time += u64::from(on_time);
@@ -245,7 +247,7 @@ impl<P: Port> Generator<P> {
     }
 }
 
-/// Tells the sample that a packet of a marked connection has arrived for the first time.
+/// Tells the sample that a packet of a marked connection has arrived as it should for the first time.
 #[inline(never)]
 fn book_probe(sample: &mut Option<Sample>, flow: &Flow, direction: Direction, sequence: u32) {
     if let Some(sample) = sample {
@@ -254,10 +256,13 @@ fn book_probe(sample: &mut Option<Sample>, flow: &Flow, direction: Direction, se
 }
 
 /// Whether the addresses and ports are those of the connection. The first packet that arrives on
-/// the Internet side teaches the translation.
+/// the Internet side teaches the translation; from a system that `translates` no packet does that
+/// has its subscriber's own address still.
 #[inline]
-fn is_as_recorded(probe: &Probe, flow: &mut Flow) -> bool {
+fn is_as_recorded(probe: &Probe, flow: &mut Flow, translates: bool) -> bool {
+    let own = || probe.ends.source().0 == flow.inner().source().0;
     match probe.direction {
+        Direction::Up if translates && own() => false,
         Direction::Up => flow.agree(probe.ends),
         Direction::Down => probe.ends == flow.inner().reversed(),
     }

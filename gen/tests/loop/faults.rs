@@ -4,7 +4,7 @@ use crate::rig::{Rig, config, core, fill, steady};
 use dataplane::frame::Arena;
 use dataplane::port::fault::{Fault, FaultCounts, FaultPlan, OneLane, Rate as Every};
 use dataplane::port::link::{Network, loopback};
-use kronogen::config::{Config, Rate};
+use kronogen::config::{Config, Phase, Rate};
 use kronogen::evidence::{BYTES_MAX, FRAMES_MAX};
 use kronogen::ledger::Ledger;
 
@@ -67,6 +67,8 @@ fn every_fault_is_booked_once() {
         assert_eq!(ledger.duplicate, faults.duplicated);
         assert_eq!(ledger.late, faults.delayed);
         assert_eq!(ledger.mistranslated, faults.mistranslated + faults.misdelivered);
+        // They have arrived, and nobody was served by them.
+        assert_eq!(ledger.verified(), ledger.arrived() - ledger.mistranslated);
         assert_eq!(
             (ledger.misrouted, ledger.stray, ledger.other_trial, ledger.stale),
             (0, 0, 0, 0)
@@ -86,7 +88,9 @@ fn mistranslated_frames_are_kept_with_what_was_expected() {
     assert_eq!(count.count_total, 0, "{count:?}");
     let records = rig.cores[0].records();
     assert!(records[0].evidence.is_empty());
-    assert!(records[1].ledger.mistranslated > 190);
+    let ledger = records[1].ledger;
+    assert!(ledger.mistranslated > 190 && ledger.lost() == 0);
+    assert!(ledger.arrived_bytes + 64 * ledger.mistranslated <= ledger.sent_bytes, "{ledger:?}");
     assert_eq!(records[1].evidence.len(), FRAMES_MAX);
     for exhibit in &records[1].evidence {
         let bytes = &exhibit.bytes;
@@ -105,6 +109,35 @@ fn mistranslated_frames_are_kept_with_what_was_expected() {
         assert_eq!(exhibit.destination.port(), destination);
         assert!((60..=1514).contains(&exhibit.length) && exhibit.bytes.len() <= BYTES_MAX);
     }
+}
+
+#[test]
+fn a_system_that_forwards_untouched_is_not_taken_for_a_nat() {
+    let wire = config(100, vec![fill(100), steady(Rate::Pps(1e6), 5)]);
+    for (translated, opened) in [(false, 100), (true, 0)] {
+        let config = Config { translated, ..wire.clone() };
+        let mut arena = Arena::new(2048).expect("memory");
+        let mut rig = Rig::new(&config, vec![loopback(&mut arena, 1024)]);
+        (0..2).for_each(|phase| rig.run_phase(phase));
+        let [fill, steady] = &rig.cores[0].records()[..] else { panic!("two phases") };
+        assert_eq!((fill.opened, fill.failed), (opened, 100 - opened), "{:?}", fill.ledger);
+        assert_eq!(fill.ledger.verified() > 0, !translated);
+        assert_eq!(steady.ledger.verified() > 0, !translated);
+        let as_shown = fill.ledger.mistranslated >= 100;
+        assert_eq!(as_shown, translated, "{:?}", fill.ledger);
+    }
+}
+
+#[test]
+fn openings_that_find_no_room_take_nothing_from_the_data_sent() {
+    let full = Phase { open_per_s: 1e6, ..steady(Rate::Pps(1e6), PACKETS / 1000) };
+    let config = config(100, vec![fill(100), full]);
+    let mut arena = Arena::new(2048).expect("memory");
+    let mut rig = Rig::new(&config, vec![loopback(&mut arena, 1024)]);
+    (0..2).for_each(|phase| rig.run_phase(phase));
+    let ledger = rig.cores[0].records()[1].ledger;
+    assert_eq!((ledger.control, ledger.control_unsent), (PACKETS, PACKETS));
+    assert_eq!((ledger.data_sent(), ledger.unsent), (PACKETS, PACKETS));
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(crate) fn config(connections: u32, phases: Vec<Phase>) -> Config {
         udp_share: 0.5,
         reset_share: 0.0,
         zipf: 0.0,
+        translated: false,
         deadline_ns: 100_000,
         drain_ns: 1_000_000,
         batch: 32,

@@ -99,7 +99,7 @@ fn phase(outcome: &PhaseOutcome) -> Phase {
         name: outcome.name.clone(),
         seconds: outcome.generators.iter().map(|it| it.seconds).fold(0.0, f64::max),
         planned: ledger.planned,
-        arrived: ledger.arrived(),
+        arrived: ledger.verified(),
         unsent: ledger.unsent,
         sent_late: ledger.sent_late,
         room_limited_share: if batches > 0 { limited as f64 / batches as f64 } else { 0.0 },

@@ -2,12 +2,16 @@
 //!
 //! A run is invalid, neither pass nor fail, when
 //!
-//! * no trial of the measured phase ran to its end, and nobody interrupted it;
+//! * no trial of the measured phase ran to its end, whoever ended it;
 //! * the ledger does not add up, which is a bug of the generator;
+//! * an event that the plan asks for did not happen;
 //! * a rate was planned and more than [`LATE_SEND_SHARE_MAX`] of the packets left late;
 //! * a rate was planned and less than [`OFFERED_SHARE_MIN`] of it left, although the network had
 //!   room: what the SUT pushes back is the SUT's doing, the rest the generator's;
 //! * the same of any one core, which the sum of many would hide.
+//!
+//! The last three hold for the measured phase, and for every other one with an event: its recovery
+//! is a result as well.
 //!
 //! With `rate = "max"` there is no plan to miss. The rate is then bound by whoever was waited for:
 //! the port said before nearly every batch that it has no room, or refused packets (SUT), or it did
@@ -58,8 +62,13 @@ impl Load {
     /// What it did in `trials` of the measured phase.
     pub(super) fn of(trials: &[&PhaseOutcome], plan: &Plan) -> Load {
         let rate = plan.measured_phase().map_or(Rate::None, |phase| phase.rate);
+        Load::at(rate, trials, &plan.topology)
+    }
+
+    /// What it did in `trials` of a phase of `rate`.
+    pub(super) fn at(rate: Rate, trials: &[&PhaseOutcome], topology: &Topology) -> Load {
         let per_core_pps = match rate {
-            Rate::Pps(pps) => Some(pps / f64::from(plan.topology.generators())),
+            Rate::Pps(pps) => Some(pps / f64::from(topology.generators())),
             Rate::Max | Rate::None => None,
         };
         let mut load = Load {
@@ -95,12 +104,12 @@ impl Load {
     fn offered_share(&self) -> Option<f64> {
         let Rate::Pps(pps) = self.rate else { return None };
         let planned = pps * self.seconds;
-        let data = self.ledger.sent.saturating_sub(self.ledger.control);
-        (planned > 0.0).then(|| data as f64 / planned)
+        (planned > 0.0).then(|| self.ledger.data_sent() as f64 / planned)
     }
 
+    /// Of data alone: handshakes have no instants that they could be late for.
     fn late_send_share(&self) -> Option<f64> {
-        let sent = self.ledger.sent;
+        let sent = self.ledger.data_sent();
         (sent > 0).then(|| self.ledger.sent_late as f64 / sent as f64)
     }
 
@@ -215,6 +224,7 @@ pub(super) fn warnings(
     if load.rate == Rate::None {
         let why = "the measured phase sends no data.";
         warnings.extend(RATE_FIELDS.map(|field| Warning::unavailable(field, why)));
+        warnings.push(Warning::unavailable("certificate.late_send_share", why));
     }
     let kind = plan.topology.sut_kind;
     if !kind.is_of_this_project() {
@@ -253,6 +263,9 @@ pub(super) fn warnings(
             warnings.push(Warning { field, ..Warning::new(kind, message) });
         }
     };
+    let what = "packets came with other addresses or ports than their connection's: no rate counts \
+                them.";
+    some("mistranslated", Some("throughput.forwarded_mpps"), all.mistranslated, what);
     let failed_field = Some("connections.failed");
     some(
         "not-established",
@@ -299,10 +312,11 @@ pub(super) fn invalid_reasons(
     load: &Load,
     trials: &[&PhaseOutcome],
     missed: Option<(usize, f64)>,
+    lacking: Option<[usize; 2]>,
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     let complete = |trial: &&&PhaseOutcome| trial.generators.iter().all(|it| !it.interrupted);
-    if !summary.run.interrupted && trials.iter().filter(complete).count() == 0 {
+    if trials.iter().filter(complete).count() == 0 {
         reasons.push("no trial of the measured phase came to its end".to_owned());
     }
     if !summary.ledger.conserved() {
@@ -317,21 +331,46 @@ pub(super) fn invalid_reasons(
              {first_s:.3} s: they got no processor in time, and neither would what is measured"
         ));
     }
-    if !matches!(load.rate, Rate::Pps(_)) {
-        return reasons;
+    if let Some([happened, asked]) = lacking {
+        reasons.push(format!("{happened} of the {asked} events that were asked for happened"));
     }
-    if let Some(share) = load.late_send_share().filter(|&share| share > LATE_SEND_SHARE_MAX) {
-        reasons.push(format!(
-            "{LATE}: {} of the packets left more than 100 µs after their instant, at \
+    if !is_mute(summary, load) {
+        reasons.extend(late(load, ""));
+    }
+    reasons
+}
+
+/// Whether a core sent too little, and not for want of room.
+fn is_to_blame(pace: &Pace) -> bool {
+    pace.share() < OFFERED_SHARE_MIN && pace.room_limited_share() < ROOM_LIMITED_MIN
+}
+
+/// Whether the SUT let no connection be opened of those that were tried: then the generator has nobody
+/// to send data to, which is not its own doing.
+pub(super) fn is_mute(summary: &Summary, load: &Load) -> bool {
+    let tried = summary.ledger.planned > summary.ledger.unsent;
+    tried && summary.connections.opened == 0 && load.ledger.data_sent() == 0
+}
+
+/// Why what a phase at a planned rate shows may be the generator's doing; `place` says which phase it
+/// is, where that must be said.
+pub(super) fn late(load: &Load, place: &str) -> Vec<String> {
+    if !matches!(load.rate, Rate::Pps(_)) {
+        return Vec::new();
+    }
+    let late = load.late_send_share().filter(|&share| share > LATE_SEND_SHARE_MAX).map(|share| {
+        format!(
+            "{LATE}: {} of the packets{place} left more than 100 µs after their instant, at \
              most {} may",
             figure::percent(share),
             figure::percent(LATE_SEND_SHARE_MAX)
-        ));
-    }
+        )
+    });
+    let mut reasons: Vec<String> = late.into_iter().collect();
     let offered = load.offered_share().filter(|&share| share < OFFERED_SHARE_MIN);
     if let Some(share) = offered.filter(|_| !load.waited()) {
         reasons.push(format!(
-            "{LATE}: it sent {} of the planned rate although the network had room, at \
+            "{LATE}: it sent {} of the planned rate{place} although the network had room, at \
              least {} is needed",
             figure::percent(share),
             figure::percent(OFFERED_SHARE_MIN)
@@ -341,8 +380,8 @@ pub(super) fn invalid_reasons(
     let slow: Vec<&Pace> = load.paces.iter().filter(|pace| is_to_blame(pace)).collect();
     if let Some(worst) = slow.iter().min_by(|a, b| a.share().total_cmp(&b.share())) {
         reasons.push(format!(
-            "{LATE}: {} of {} cores sent less than {} of their part of the planned rate although the \
-             network had room, core {}.{} the least, {}",
+            "{LATE}: {} of {} cores sent less than {} of their part of the planned rate{place} although \
+             the network had room, core {}.{} the least, {}",
             slow.len(),
             load.paces.len(),
             figure::percent(OFFERED_SHARE_MIN),
@@ -352,9 +391,4 @@ pub(super) fn invalid_reasons(
         ));
     }
     reasons
-}
-
-/// Whether a core sent too little, and not for want of room.
-fn is_to_blame(pace: &Pace) -> bool {
-    pace.share() < OFFERED_SHARE_MIN && pace.room_limited_share() < ROOM_LIMITED_MIN
 }

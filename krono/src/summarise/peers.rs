@@ -8,9 +8,11 @@ use format::plan::Plan;
 use format::summary::{Bound, Ledger, Peer, Trial};
 use kronogen::trial::Record;
 
-/// One entry for each peer, in the order of the plan; `trials` are the SUT's.
-pub(super) fn peers(plan: &Plan, outcome: &Outcome, trials: &[Trial]) -> Vec<Peer> {
-    outcome.peers.iter().map(|run| peer(plan, run, trials)).collect()
+/// One entry for each peer, in the order of the plan; `trials` are the SUT's, and `right` what it
+/// sent. There is no ratio to packets that are not.
+pub(super) fn peers(plan: &Plan, outcome: &Outcome, trials: &[Trial], right: bool) -> Vec<Peer> {
+    let each = outcome.peers.iter().map(|run| peer(plan, run, trials));
+    each.map(|peer| Peer { ratio: peer.ratio.filter(|_| right), ..peer }).collect()
 }
 
 fn peer(plan: &Plan, run: &PeerRun, subject: &[Trial]) -> Peer {
@@ -50,7 +52,7 @@ fn peer(plan: &Plan, run: &PeerRun, subject: &[Trial]) -> Peer {
 }
 
 /// What a NAT must not do, whatever its rate. What it loses is told by its share.
-fn wrong(phases: &[PhaseOutcome], trials: &[&PhaseOutcome]) -> Vec<String> {
+pub(super) fn wrong(phases: &[PhaseOutcome], trials: &[&PhaseOutcome]) -> Vec<String> {
     let records = || phases.iter().flat_map(|phase| &phase.generators);
     let ledger: Ledger = records().map(super::ledger).sum();
     let failed: u64 = records().map(|record| record.failed).sum();
@@ -58,7 +60,7 @@ fn wrong(phases: &[PhaseOutcome], trials: &[&PhaseOutcome]) -> Vec<String> {
         .iter()
         .filter(|trial| seconds(trial) > 0.0)
         .flat_map(|trial| &trial.generators)
-        .map(|record| record.ledger.arrived())
+        .map(|record| record.ledger.verified())
         .sum();
     let counted = [
         (failed, "connections were not established"),

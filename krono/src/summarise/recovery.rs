@@ -59,7 +59,9 @@ fn recovery(
     let back = timeline(phase)
         .zip(start)
         .and_then(|(line, start)| line.back_after_ns(injected.at.since(start).0, CONSECUTIVE));
+    // Of an outage: in one direction every second probe of a connection is seen.
     let resolution = phase.generators.iter().filter_map(|record| record.resolution_ns).max();
+    let resolution = resolution.map(|ns| 2.0 * ns as f64);
     // No connection with an outage: it was 0, not unknown.
     let of = |ns: Option<u64>| ns.or(sampled.then_some(0)).map(|ns| ms(ns as f64));
     Recovery {
@@ -68,7 +70,7 @@ fn recovery(
         p50: of(quantiles.map(|it| it.p50_ns)),
         p99: of(quantiles.map(|it| it.p99_ns)),
         max: of(quantiles.map(|it| it.max_ns)),
-        resolution: resolution.map(|ns| ms(ns as f64)),
+        resolution: resolution.map(ms),
         first_rerouted: None,
         collateral_lost: sampled.then(|| lost(false)),
         detected: since(EventKind::Detected, &about),
@@ -137,6 +139,15 @@ pub(super) fn missed(plan: &Plan, outcome: &Outcome) -> Option<(usize, f64)> {
     let missed = outcome.events.iter().filter(|event| event.kind == EventKind::Detected);
     let missed: Vec<f64> = missed.map(|event| event.t_s).filter(|&at| !done(at)).collect();
     missed.iter().copied().reduce(f64::min).map(|first| (missed.len(), first))
+}
+
+/// Events that happened, and those that the phases begun ask for, where it is fewer: what came of
+/// the others is not known. A run that is cut short has none left to wait for.
+pub(super) fn lacking(plan: &Plan, outcome: &Outcome) -> Option<[usize; 2]> {
+    let asks = |name: &str| plan.phases.iter().any(|it| it.name == name && it.injection.is_some());
+    let asked = outcome.phases.iter().filter(|phase| asks(&phase.name)).count();
+    let happened = outcome.injected.len();
+    (happened < asked && !outcome.interrupted).then_some([happened, asked])
 }
 
 /// Rows of `connections.csv`: every connection that was not kept.

@@ -45,7 +45,7 @@ pub(super) fn paces(trials: &[&PhaseOutcome], per_core_pps: f64) -> Vec<Pace> {
             let none = Pace { server, core, asked: 0.0, sent: 0, batches: 0, room_limited: 0 };
             let pace = cores.entry((server.0, core.0)).or_insert(none);
             pace.asked += per_core_pps * record.seconds;
-            pace.sent += record.ledger.sent.saturating_sub(record.ledger.control);
+            pace.sent += record.ledger.data_sent();
             pace.batches += record.batches;
             pace.room_limited += record.room_limited;
         }

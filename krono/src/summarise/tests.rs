@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::layout::Layout;
-use crate::testbed::{Calibration, Reference};
+use crate::testbed::{Calibration, Injected, PeerRun, Reference};
 use dataplane::clock::Nanos;
 use dataplane::frame::Arena;
 use dataplane::port::link::{Network, frames_per_lane};
 use dataplane::run::Load;
 use dataplane::worker::{CoreId, ServerId, Worker};
+use format::plan::SutKind;
 use format::summary::Bound;
 use format::{RunOptions, Scenario};
 use kronogen::attack::AttackLedger;
@@ -48,7 +49,7 @@ fn record(planned: u64, sent: u64, arrived: u64) -> Record {
         attack: AttackLedger::default(),
         latency: Quantiles { count: arrived, min_ns: 900, ..Quantiles::default() },
         histogram: vec![(1_000, arrived / 2), (50_000, arrived / 2)],
-        opened: 0,
+        opened: 1000,
         closed: 0,
         failed: 0,
         retried: 0,
@@ -105,7 +106,7 @@ fn summarised(plan: &Plan, outcome: &Outcome) -> Summary {
         testbed: plan.testbed.to_string(),
         git: None,
         version: "0".into(),
-        interrupted: false,
+        interrupted: outcome.interrupted,
     };
     let host = Host::default();
     let energy = Energy::default();
@@ -160,6 +161,7 @@ fn a_throttled_generator_is_never_mistaken_for_a_slow_sut() {
 fn throttled(plan: &Plan) -> Vec<Record> {
     const DEPTH: usize = 64;
     let mut config = Layout::new(plan).all_generators();
+    config.translated = false;
     let cores = config.cores.len();
     config.cores.iter_mut().for_each(|core| core.gateways.fill(core.identity.mac));
     let frames = frames_per_lane(DEPTH);
@@ -324,4 +326,124 @@ fn the_latency_log_is_read_back_by_tag() {
     let histogram = &log.by_tag["gen.0.0"];
     assert_eq!(histogram.len(), 1_000);
     assert!((49_000..51_000).contains(&histogram.max()));
+}
+
+#[test]
+fn mistranslated_packets_are_no_throughput_and_give_no_ratio() {
+    let good = record(1_000_000, 1_000_000, 1_000_000);
+    let mut wrong = good.clone();
+    wrong.ledger.mistranslated = 400_000;
+    let plan = plan("1Mpps");
+    let run_of = |subject: &Record, peer: &Record| {
+        let phases = outcome(std::slice::from_ref(peer)).phases;
+        let peer = PeerRun { kind: SutKind::LockedNat, facts: Default::default(), phases };
+        summarised(&plan, &Outcome { peers: vec![peer], ..outcome(std::slice::from_ref(subject)) })
+    };
+    let both_right = run_of(&good, &good);
+    assert_eq!(both_right.peers[0].ratio.map(|it| it.value), Some(1.0));
+    let subject_wrong = run_of(&wrong, &good);
+    assert_eq!(subject_wrong.throughput.forwarded_mpps, Some(0.6));
+    assert_eq!((subject_wrong.peers[0].ratio, subject_wrong.peers[0].verified), (None, true));
+    let about = |field: &str| {
+        let mut all = subject_wrong.warnings.iter();
+        all.find(|it| it.field.as_deref() == Some(field)).map(|it| it.message.as_str())
+    };
+    assert!(about("throughput.forwarded_mpps").is_some_and(|it| it.starts_with("400,000 packets")));
+    assert!(about("peers.ratio").is_some_and(|it| it.contains("400000 packets")));
+    assert_eq!(run_of(&good, &wrong).peers[0].ratio, None);
+}
+
+#[test]
+fn a_run_cut_short_before_any_trial_ended_proves_nothing() {
+    let cut = Record { interrupted: true, ..record(1_000_000, 1_000_000, 1_000_000) };
+    let whole = record(1_000_000, 1_000_000, 1_000_000);
+    for (records, valid) in [(vec![], false), (vec![cut.clone()], false), (vec![whole, cut], true)]
+    {
+        let summary =
+            summarised(&plan("1Mpps"), &Outcome { interrupted: true, ..outcome(&records) });
+        assert_eq!(summary.valid, valid, "{:?}", summary.invalid_reasons);
+        assert!(summary.run.interrupted);
+        let text = analysis::report::text(&summary);
+        assert!(text.contains("not judged") && !text.contains("passed"), "{text}");
+    }
+}
+
+#[test]
+fn handshakes_do_not_water_down_the_share_sent_late() {
+    let mut late = record(2_000_000, 2_000_000, 2_000_000);
+    (late.ledger.control, late.ledger.sent_late) = (1_000_000, 11_000);
+    let summary = summary_of("1Mpps", &[late]);
+    assert_eq!(summary.certificate.late_send_share, Some(0.011));
+    assert!(!summary.valid);
+    // Openings that were not sent are not taken from the data that was.
+    let mut full = record(2_000_000, 1_000_000, 1_000_000);
+    (full.ledger.control, full.ledger.control_unsent) = (1_000_000, 1_000_000);
+    let full = summary_of("1Mpps", &[full]);
+    assert_eq!((full.certificate.rate_error, full.valid), (Some(0.0), true));
+}
+
+/// Two events, of which the last is the measured phase; each phase is a record.
+fn eventful(happened: usize, records: [Record; 2]) -> Summary {
+    let source = "schema = 1\nquestion = \"?\"\n[topology]\nsut = { servers = 2, cores = 1 }\n\
+                  [traffic]\nconnections = 1000\n[[phase]]\nname = \"fill\"\nopen = \"100k/s\"\n\
+                  [[phase]]\nname = \"hang\"\nrate = \"1Mpps\"\nfor = \"1s\"\nat = \"100ms\"\n\
+                  inject = { hang = \"sut.server[0].core[0]\" }\n\
+                  [[phase]]\nname = \"wake\"\nrate = \"1Mpps\"\nfor = \"1s\"\nat = \"100ms\"\n\
+                  inject = { resume = \"sut.server[0].core[0]\" }\n";
+    let scenario = Scenario::parse(source, "t.toml").expect("well formed");
+    let plan = scenario.resolve(&RunOptions::default()).expect("sensible");
+    let mut outcome = outcome(&records);
+    let named = outcome.phases.iter_mut().zip(["hang", "wake"]);
+    named.for_each(|(phase, name)| phase.name = name.to_owned());
+    let injections = plan.phases.iter().filter_map(|phase| phase.injection).enumerate();
+    let injected = injections.map(|(phase, what)| Injected {
+        phase,
+        at: Nanos(5_100_000_000),
+        t_s: 0.1,
+        what,
+    });
+    outcome.injected = injected.take(happened).collect();
+    summarised(&plan, &outcome)
+}
+
+#[test]
+fn the_recovery_of_every_event_needs_a_generator_in_time() {
+    let good = record(1_000_000, 1_000_000, 1_000_000);
+    let mut late = good.clone();
+    late.ledger.sent_late = 20_000;
+    assert!(eventful(2, [good.clone(), good.clone()]).valid);
+    let hang = eventful(2, [late.clone(), good.clone()]);
+    assert!(hang.invalid_reasons.iter().any(|why| why.contains("`hang`")), "{hang:?}");
+    let wake = eventful(2, [good, late]);
+    assert_eq!(wake.invalid_reasons.len(), 1, "{:?}", wake.invalid_reasons);
+}
+
+#[test]
+fn an_event_that_did_not_happen_is_missed() {
+    let good = record(1_000_000, 1_000_000, 1_000_000);
+    let one = eventful(1, [good.clone(), good]);
+    assert_eq!(one.invalid_reasons, ["1 of the 2 events that were asked for happened"]);
+}
+
+#[test]
+fn outages_are_told_in_steps_of_two_probes() {
+    let mut sampled = record(1_000_000, 1_000_000, 1_000_000);
+    sampled.resolution_ns = Some(1_000_000);
+    let summary = eventful(2, [sampled.clone(), sampled]);
+    assert_eq!(summary.recovery_ms[0].resolution, Some(2.0));
+}
+
+#[test]
+fn a_sut_that_lets_nobody_in_is_no_late_generator() {
+    let mut fill =
+        Record { name: "fill".into(), opened: 0, failed: 1000, ..record(5_000, 5_000, 0) };
+    fill.ledger.control = 5_000;
+    let steady = Record { opened: 0, ..record(1_000_000, 0, 0) };
+    let dead = summary_of("1Mpps", &[fill.clone(), steady.clone()]);
+    assert_eq!((dead.valid, dead.pass.met), (true, false), "{:?}", dead.invalid_reasons);
+    assert_eq!((dead.throughput.bound, dead.throughput.at_least), (Some(Bound::Sut), false));
+    assert_eq!(dead.throughput.forwarded_mpps, Some(0.0));
+    // With somebody to send to it is the generator's fault.
+    let idle = summary_of("1Mpps", &[Record { opened: 1, ..fill }, steady]);
+    assert!(!idle.valid);
 }

@@ -164,3 +164,22 @@ fn per_core(records: &[&Record]) -> Option<f64> {
     let sum: f64 = records.iter().map(|record| record.forwarded_pps()).sum();
     Some(sum / records.len() as f64 / 1e6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use format::{RunOptions, Scenario};
+
+    #[test]
+    fn a_nat_must_translate_and_what_it_is_compared_with_need_not() {
+        let source = "schema = 1\nquestion = \"?\"\n[traffic]\nconnections = 1000\n[[phase]]\n\
+                      name = \"fill\"\nopen = \"1M/s\"\n";
+        let scenario = Scenario::parse(source, "t.toml").expect("well formed");
+        let nat = scenario.resolve(&RunOptions::default()).expect("sensible");
+        let quick = super::plan(&nat).expect("a reference");
+        let translated = |plan: &Plan| Layout::new(plan).all_generators().translated;
+        assert_eq!((translated(&nat), translated(&quick)), (true, false));
+        let device = nat.of_kind(SutKind::External);
+        assert!(translated(&device));
+    }
+}

@@ -238,7 +238,9 @@ fn generator_row(
         server: after.server.0,
         core: after.core.0,
         offered_pps: rate(&[Field::Planned]),
-        forwarded_pps: rate(&[Field::OnTime, Field::Late]),
+        // Mistranslated ones have arrived, and were not forwarded as they should.
+        forwarded_pps: (rate(&[Field::OnTime, Field::Late]) - rate(&[Field::Mistranslated]))
+            .max(0.0),
         // What is still on its way is not lost: known only after the drain.
         lost: None,
         busy_share: (busy + idle > 0.0).then(|| busy / (busy + idle)),
@@ -247,5 +249,31 @@ fn generator_row(
         latency_p99_us: us(Field::LatencyP99),
         drops: None,
         backlog: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::worker::{CoreId, ServerId};
+    use kronogen::control::{Progress, Reading};
+
+    #[test]
+    fn mistranslated_packets_are_not_in_the_forwarded_rate() {
+        let progress = Progress::default();
+        let sample = || {
+            let reading = Reading::of(&progress);
+            kronogen::run::Sample { server: ServerId(0), core: CoreId(0), reading }
+        };
+        let before = sample();
+        let counts = [
+            (Field::Planned, 1000),
+            (Field::OnTime, 900),
+            (Field::Late, 50),
+            (Field::Mistranslated, 200),
+        ];
+        counts.into_iter().for_each(|(field, count)| progress.set(field as usize, count));
+        let row = generator_row(&before, &sample(), 1.0, 0.5, "steady");
+        assert_eq!((row.offered_pps, row.forwarded_pps), (2000.0, 1500.0));
     }
 }
