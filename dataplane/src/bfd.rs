@@ -161,10 +161,20 @@ impl Session {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
+        self.forget(Diagnostic::TimeExpired)
+    }
+
+    /// The link has gone down: nobody can be heard, and nothing need be waited for. The session comes
+    /// up again as after silence.
+    pub fn lose_path(&mut self) -> Option<Change> {
+        self.forget(Diagnostic::PathDown)
+    }
+
+    fn forget(&mut self, diagnostic: Diagnostic) -> Option<Change> {
         // A discriminator that is not forgotten would keep a router that restarts from being heard.
         (self.remote, self.poll, self.owes_final) = (None, Poll::Idle, false);
         match self.state {
-            State::Init | State::Up => self.enter(State::Down, Diagnostic::TimeExpired),
+            State::Init | State::Up => self.enter(State::Down, diagnostic),
             State::AdminDown | State::Down => None,
         }
     }

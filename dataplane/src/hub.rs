@@ -95,6 +95,11 @@ impl<P: Lanes> Port for Hub<P> {
     }
 
     #[inline]
+    fn has_carrier(&self) -> bool {
+        self.switch.has_carrier()
+    }
+
+    #[inline]
     fn tick(&mut self, now: Nanos) {
         if now.since(self.now) > SLEPT {
             self.settling = ROUNDS_AFTER_SLEEP * self.switch.neighbours() as u32;

@@ -46,6 +46,12 @@ pub trait Port {
     #[inline]
     fn tick(&mut self, _now: Nanos) {}
 
+    /// Whether the link is up, as far as the port can tell; one that cannot says that it is.
+    #[inline]
+    fn has_carrier(&self) -> bool {
+        true
+    }
+
     /// Appends what has arrived, up to the burst's capacity.
     fn rx(&mut self, into: &mut Burst<Self::Frame>);
 

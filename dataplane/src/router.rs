@@ -1,17 +1,18 @@
 //! The router of an in-memory network: it watches every core by BFD and steers around those it no
 //! longer hears.
 //!
-//! It knows of a core what the core's packets say, and nothing else: no process table, no link state,
-//! no word from whoever runs the test. Packets themselves are routed by the cores that send them
+//! It knows of a core what the core's packets say, and where it has the other end of the core's cable
+//! whether that has carrier: no process table, no word from whoever runs the test. Packets themselves are routed by the cores that send them
 //! ([`crate::switch`]), from the table that this worker writes; a real router's time to program its
 //! forwarding plane is the delay between knowing and writing.
 
-use crate::bfd::{self, Session, Settings, State};
+use crate::bfd::{self, Diagnostic, Session, Settings, State};
 use crate::burst::{BURST, Burst};
 use crate::clock::Nanos;
 use crate::frame::Frame;
 use crate::identity::Identity;
 use crate::port::Port;
+use crate::port::plug::Socket;
 use crate::run::Load;
 use crate::switch::{Fib, PortId};
 use crate::wire::bfd as wire;
@@ -44,6 +45,8 @@ pub enum What {
         /// The core withdrew: it was not missed.
         withdrawn: bool,
     },
+    /// Its link went down: nothing was waited for.
+    Unplugged,
     /// The table has been written accordingly: packets go the new way from here on.
     Steered {
         /// Whether the core is used.
@@ -82,6 +85,8 @@ pub struct Control {
 pub struct Router<P: Port> {
     port: P,
     control: Control,
+    /// The cables of the cores, in their order; none where they are not to be seen.
+    links: Vec<Arc<Socket>>,
     stepped: Nanos,
 }
 
@@ -130,6 +135,15 @@ impl Control {
         self.due = now;
     }
 
+    /// The link to core number `at` is down.
+    fn unplug(&mut self, at: usize, now: Nanos) {
+        let change = self.watches[at].session.lose_path();
+        if change.is_some() {
+            self.note(at, change, now);
+            self.due = now;
+        }
+    }
+
     fn note(&mut self, at: usize, change: Option<bfd::Change>, now: Nanos) {
         let Some(change) = change else { return };
         let watch = &mut self.watches[at];
@@ -138,7 +152,11 @@ impl Control {
             return;
         }
         let withdrawn = watch.session.remote_state() == State::AdminDown;
-        let what = if up { What::Up } else { What::Down { withdrawn } };
+        let what = match change.diagnostic {
+            _ if up => What::Up,
+            Diagnostic::PathDown => What::Unplugged,
+            _ => What::Down { withdrawn },
+        };
         watch.pending = Some((now + self.delay, up));
         let _ = self.events.push(Event { at: now, port: watch.port, what });
     }
@@ -210,7 +228,17 @@ impl<P: Port> Router<P> {
         events: Producer<Event>,
     ) -> Router<P> {
         let control = Control::new(me, fib, cores, settings, delay, events);
-        Router { port, control, stepped: Nanos(0) }
+        Router { port, control, links: Vec::new(), stepped: Nanos(0) }
+    }
+
+    /// The same with the far end of each core's cable in view.
+    ///
+    /// # Panics
+    /// If there is not one for each core.
+    #[must_use]
+    pub fn with_links(self, links: Vec<Arc<Socket>>) -> Router<P> {
+        assert_eq!(links.len(), self.control.watches.len(), "a cable for each core");
+        Router { links, ..self }
     }
 }
 
@@ -237,6 +265,11 @@ impl<P: Port> Worker for Router<P> {
             }
             if !burst.is_empty() {
                 self.port.free(&mut burst);
+            }
+        }
+        for (at, link) in self.links.iter().enumerate() {
+            if !link.has_carrier() {
+                self.control.unplug(at, now);
             }
         }
         let sent = self.control.attend(&mut self.port, true, now);

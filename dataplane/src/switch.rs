@@ -268,6 +268,11 @@ impl<P: Lanes> Port for Switch<P> {
     }
 
     #[inline]
+    fn has_carrier(&self) -> bool {
+        self.port.has_carrier()
+    }
+
+    #[inline]
     fn rx(&mut self, into: &mut Burst<P::Frame>) {
         self.port.rx(into);
     }

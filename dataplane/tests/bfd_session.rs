@@ -57,6 +57,27 @@ fn in_state(state: State) -> Session {
     session
 }
 
+#[test]
+fn a_path_that_is_lost_is_not_waited_for() {
+    for state in [State::AdminDown, State::Down, State::Init, State::Up] {
+        let mut session = in_state(state);
+        let change = matches!(state, State::Init | State::Up).then_some(Change {
+            from: state,
+            to: State::Down,
+            diagnostic: Diagnostic::PathDown,
+        });
+        assert_eq!(session.lose_path(), change, "{state:?}");
+        assert_eq!((session.lose_path(), session.remote_state()), (None, State::Down));
+    }
+    let mut session = in_state(State::Up);
+    session.lose_path();
+    assert_eq!(session.due(ms(30)).map(|it| it.diagnostic), Some(Diagnostic::PathDown));
+    for heard in [State::Down, State::Init] {
+        session.receive(&packet(heard), ms(40)).unwrap();
+    }
+    assert_eq!(session.state(), State::Up, "the path is there again");
+}
+
 /// §6.8.6, and the figure of §6.2: state, state that is heard, state then, and why.
 #[test]
 fn every_state_hears_every_state() {

@@ -5,7 +5,7 @@ use format::scenario::Demand;
 use format::{Plan, RunOptions, Scenario};
 use proptest::prelude::*;
 
-const SHIPPED: [(&str, &str); 21] = [
+const SHIPPED: [(&str, &str); 22] = [
     ("scenarios/imix.toml", include_str!("../../scenarios/imix.toml")),
     ("scenarios/imix-60m.toml", include_str!("../../scenarios/imix-60m.toml")),
     ("scenarios/min-size.toml", include_str!("../../scenarios/min-size.toml")),
@@ -20,6 +20,7 @@ const SHIPPED: [(&str, &str); 21] = [
     ("scenarios/core-hang.toml", include_str!("../../scenarios/core-hang.toml")),
     ("scenarios/rolling-upgrade.toml", include_str!("../../scenarios/rolling-upgrade.toml")),
     ("scenarios/partition.toml", include_str!("../../scenarios/partition.toml")),
+    ("scenarios/link-down.toml", include_str!("../../scenarios/link-down.toml")),
     ("scenarios/gate.toml", include_str!("../../scenarios/gate.toml")),
     ("scenarios/scale-64.toml", include_str!("../../scenarios/scale-64.toml")),
     ("scenarios/scale-cores.toml", include_str!("../../scenarios/scale-cores.toml")),

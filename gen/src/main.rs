@@ -164,7 +164,7 @@ impl Noticed {
             match event.what {
                 What::Steered { up: true } => self.used += 1,
                 What::Steered { up: false } => self.used = self.used.saturating_sub(1),
-                What::Up | What::Down { .. } => {}
+                What::Up | What::Down { .. } | What::Unplugged => {}
             }
             say(&Line::Router(event));
         }

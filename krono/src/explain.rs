@@ -9,7 +9,9 @@ use crate::peer::external;
 use analysis::figure;
 use comfy_table::{CellAlignment, Table, presets};
 use format::Plan;
-use format::plan::{Attack, Criterion, Faults, Peers, Rate, Shape, SutKind, Testbed, Until};
+use format::plan::{
+    Action, Attack, Criterion, Faults, Peers, Rate, Shape, SutKind, Testbed, Until,
+};
 use format::scenario::Demand;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -334,8 +336,13 @@ fn detection(plan: &Plan) -> String {
         }
         (false, _) => "no slaves".to_owned(),
     };
+    let mut injections = plan.phases.iter().filter_map(|phase| phase.injection);
+    let links = match injections.any(|injection| injection.action == Action::LinkDown) {
+        true => ", a link that goes down at once",
+        false => "",
+    };
     format!(
-        "BFD within {}, routes {} later; {slaves}",
+        "BFD within {}{links}, routes {} later; {slaves}",
         seconds(network.detection_ns() as f64 / 1e9),
         seconds(network.fib_delay_ns as f64 / 1e9),
     )
@@ -446,6 +453,9 @@ mod tests {
         ] {
             assert!(text.contains(part), "`{part}` is not in\n{text}");
         }
+        let text = explain(&plan(&source.replace("kill", "link-down"), 1));
+        let links = "BFD within 9.90 ms, a link that goes down at once, routes 0 s later";
+        assert!(text.contains("link-down sut.server[1] at") && text.contains(links), "{text}");
     }
 
     #[test]

@@ -1,16 +1,37 @@
 //! Every scenario in which servers fail, leave or come, in virtual time: same seed, same run.
 
 use format::summary::Summary;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+fn shipped(scenario: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    root.join("scenarios").join(scenario)
+}
 
 /// Runs a shipped scenario on the simulator; what it says.
 fn simulated(scenario: &str, changes: &[&str]) -> (Option<i32>, Summary) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    run(&shipped(scenario), changes)
+}
+
+/// The same with other words in the place of some.
+fn reworded(scenario: &str, words: &[(&str, &str)]) -> (Option<i32>, Summary) {
+    let mut text = fs::read_to_string(shipped(scenario)).expect("a scenario");
+    for (from, to) in words {
+        assert!(text.contains(from), "{scenario}: {from}");
+        text = text.replace(from, to);
+    }
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    fs::write(file.path(), text).expect("written");
+    run(file.path(), &[])
+}
+
+fn run(scenario: &Path, changes: &[&str]) -> (Option<i32>, Summary) {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("run");
     let mut command = Command::new(env!("CARGO_BIN_EXE_krono"));
-    command.arg("run").arg(root.join("scenarios").join(scenario));
+    command.arg("run").arg(scenario);
     command.args(["--testbed", "sim", "--format", "json", "--no-live", "--out"]).arg(&out);
     for change in changes {
         command.args(["--set", change]);
@@ -18,7 +39,7 @@ fn simulated(scenario: &str, changes: &[&str]) -> (Option<i32>, Summary) {
     let output = command.output().expect("krono runs");
     let text = String::from_utf8_lossy(&output.stdout);
     let summary = serde_json::from_str(&text).unwrap_or_else(|error| {
-        panic!("{scenario}: {error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+        panic!("{}: {error}: {text}{}", scenario.display(), String::from_utf8_lossy(&output.stderr))
     });
     (output.status.code(), summary)
 }
@@ -69,6 +90,24 @@ fn whoever_comes_back_is_filled_first_and_serves_then() {
         assert!(fault.max.is_some_and(|ms| ms <= SILENT_MS + 1.0), "{scenario}: {fault:?}");
         assert_eq!(remedy.max, Some(0.0), "{scenario}: {remedy:?}");
     }
+}
+
+#[test]
+fn a_link_that_goes_down_is_not_waited_for() {
+    let (code, summary) = simulated("link-down.toml", &[]);
+    let [down, up] = &summary.recovery_ms[..] else { panic!("two events") };
+    assert_eq!(code, Some(0), "{down:?} {up:?}");
+    assert_eq!((down.event.as_str(), up.max), ("link-down sut.server[0]", Some(0.0)));
+    // The other server takes over after three beats of 10 ms; BFD would have taken 100 to 150 ms.
+    assert!(down.detected.is_some_and(|ms| ms < 0.1), "{down:?}");
+    assert!(down.max.is_some_and(|ms| ms > 18.0 && ms <= 30.0 + 2.0 + 1.0), "{down:?}");
+    assert_eq!(summary.connections.recovered, Some(32), "half of the sample");
+    // A silent cut of the same length is waited for.
+    let cut = r#"partition = { target = "sut.server[0]" }"#;
+    let words = [(r#"link-down = "sut.server[0]""#, cut), ("link-up", "heal")];
+    let (code, summary) = reworded("link-down.toml", &words);
+    assert_eq!(code, Some(1), "{:?}", summary.recovery_ms);
+    assert!(summary.recovery_ms[0].max.is_some_and(|ms| ms > 95.0), "{:?}", summary.recovery_ms);
 }
 
 #[test]

@@ -481,6 +481,10 @@ impl Cluster {
         for half in &mut self.halves {
             half.advance(pipeline.connections(), hears, now);
         }
+        if !port.has_carrier() {
+            let change = self.session.as_mut().and_then(Session::lose_path);
+            self.router_sees(change, now);
+        }
         // What came while it slept is read before anybody is missed.
         self.settling = self.settling.saturating_sub(1);
         if self.settling == 0 {

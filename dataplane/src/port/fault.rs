@@ -263,6 +263,11 @@ impl<P: Lanes> Port for Fault<P> {
     }
 
     #[inline]
+    fn has_carrier(&self) -> bool {
+        self.port.has_carrier()
+    }
+
+    #[inline]
     fn rx(&mut self, into: &mut Burst<P::Frame>) {
         self.port.rx(into);
     }
@@ -317,6 +322,11 @@ impl<P: Port> Port for OneLane<P> {
 
     fn attach(&mut self) -> Result<(), DpdkError> {
         self.0.attach()
+    }
+
+    #[inline]
+    fn has_carrier(&self) -> bool {
+        self.0.has_carrier()
     }
 
     #[inline]

@@ -1,9 +1,11 @@
-//! A plug between a core and its port that can be pulled, and a wire that loses frames: what fails in
-//! a test fails here, and nobody is told.
+//! A plug between a core and its port: what fails in a test fails here, either silently or with the
+//! link going down.
 //!
-//! A frame that meets a pulled plug is gone, as in a cable that is cut: its sender counts it as sent,
-//! and nothing comes back but silence. Frames are given back to their pools, because memory is not
-//! what is to be tested.
+//! A frame that meets a pulled plug is gone, as between two switches that still hold up their ends of
+//! the link: its sender counts it as sent, and nobody is told. Without carrier the port says so
+//! ([`Port::has_carrier`]) and refuses what is to be sent; nothing comes in. The other end of the cable
+//! sees that at the same instant, by the [`Socket`]. Frames are given back to their pools, because
+//! memory is not what is to be tested.
 
 use super::dpdk::DpdkError;
 use super::{Lanes, Port, PortStats};
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub struct Socket {
     no_rx: AtomicBool,
     no_tx: AtomicBool,
+    no_carrier: AtomicBool,
     /// Of frames that come or go, one in so many is lost; 0 is none.
     lost_one_in: AtomicU32,
 }
@@ -27,6 +30,17 @@ impl Socket {
     pub fn set(&self, rx: bool, tx: bool) {
         self.no_rx.store(!rx, Ordering::Relaxed);
         self.no_tx.store(!tx, Ordering::Relaxed);
+    }
+
+    /// Takes the link down or up, which both ends see.
+    pub fn set_carrier(&self, up: bool) {
+        self.no_carrier.store(!up, Ordering::Relaxed);
+    }
+
+    /// Whether the link is up.
+    #[inline]
+    pub fn has_carrier(&self) -> bool {
+        !self.no_carrier.load(Ordering::Relaxed)
     }
 
     /// Loses one frame in `count`, either way; 0 is none.
@@ -41,15 +55,16 @@ pub struct Plug<P: Port> {
     socket: Arc<Socket>,
     random: Xoshiro256PlusPlus,
     lost: u64,
+    refused: u64,
 }
 
 impl<P: Port> Plug<P> {
     /// `port` behind `socket`; `seed` decides which frames a lossy wire loses.
     pub fn new(port: P, socket: Arc<Socket>, seed: u64) -> Plug<P> {
-        Plug { port, socket, random: Xoshiro256PlusPlus::seed_from_u64(seed), lost: 0 }
+        Plug { port, socket, random: Xoshiro256PlusPlus::seed_from_u64(seed), lost: 0, refused: 0 }
     }
 
-    /// Frames lost so far.
+    /// Frames lost so far, those that were refused not counted.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -57,7 +72,8 @@ impl<P: Port> Plug<P> {
     /// Whether nothing that passes `closed` is lost.
     #[inline]
     fn is_sound(&self, closed: &AtomicBool) -> bool {
-        !closed.load(Ordering::Relaxed) && self.socket.lost_one_in.load(Ordering::Relaxed) == 0
+        let is_open = !closed.load(Ordering::Relaxed) && self.socket.has_carrier();
+        is_open && self.socket.lost_one_in.load(Ordering::Relaxed) == 0
     }
 
     /// Takes what is lost out of a burst.
@@ -74,9 +90,15 @@ impl<P: Port> Plug<P> {
         self.port.free(&mut lost);
     }
 
+    /// Takes out of a burst what does not leave; returns how many of these frames count as sent.
     #[inline]
     fn lose_sent(&mut self, burst: &mut Burst<P::Frame>) -> usize {
         if self.is_sound(&self.socket.no_tx) {
+            return 0;
+        }
+        if !self.socket.has_carrier() {
+            self.refused += burst.len() as u64;
+            self.port.free(burst);
             return 0;
         }
         let count = burst.len();
@@ -93,12 +115,18 @@ impl<P: Port> Port for Plug<P> {
     }
 
     #[inline]
+    fn has_carrier(&self) -> bool {
+        self.socket.has_carrier() && self.port.has_carrier()
+    }
+
+    #[inline]
     fn rx(&mut self, into: &mut Burst<P::Frame>) {
         let before = into.len();
         self.port.rx(into);
         if into.len() > before && !self.is_sound(&self.socket.no_rx) {
             let mut arrived = into.drain(before..).collect();
-            self.lose(&mut arrived, self.socket.no_rx.load(Ordering::Relaxed));
+            let all = self.socket.no_rx.load(Ordering::Relaxed) || !self.socket.has_carrier();
+            self.lose(&mut arrived, all);
             into.extend(arrived);
         }
     }
@@ -125,7 +153,8 @@ impl<P: Port> Port for Plug<P> {
     }
 
     fn stats(&self) -> PortStats {
-        self.port.stats()
+        let stats = self.port.stats();
+        PortStats { refused: stats.refused + self.refused, ..stats }
     }
 }
 
@@ -184,6 +213,29 @@ mod tests {
         }
         assert_eq!(near.lost(), 18);
         assert_eq!((near.port.pooled(), far.port.pooled()), (32, 32), "no frame is lost for good");
+    }
+
+    #[test]
+    fn without_carrier_the_port_says_so_and_refuses() {
+        let mut arena = Arena::new(64).unwrap();
+        let (near, mut far) = pair(&mut arena, 16);
+        let socket = Arc::new(Socket::default());
+        let mut near = Plug::new(near, socket.clone(), 1);
+        let send_back = |far: &mut Link<'_>| {
+            let mut burst = Burst::new();
+            far.alloc(&mut burst, 4);
+            burst.iter_mut().for_each(|frame| frame.set_len(60));
+            far.tx(&mut burst)
+        };
+        for (up, out, back) in [(true, 5, 4), (false, 0, 0), (true, 5, 4)] {
+            socket.set_carrier(up);
+            assert_eq!(near.has_carrier(), up);
+            assert_eq!((send(&mut near, 5), send_back(&mut far)), (out, 4), "{up}");
+            assert_eq!((arrived(&mut far), arrived(&mut near)), (out, back), "{up}");
+        }
+        let stats = near.stats();
+        assert_eq!((stats.sent, stats.refused, near.lost()), (10, 5, 4));
+        assert_eq!((near.port.pooled(), far.pooled()), (32, 32), "no frame is lost for good");
     }
 
     #[test]

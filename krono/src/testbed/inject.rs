@@ -27,8 +27,8 @@ pub(super) fn due(plan: &Plan, layout: &Layout<'_>, index: usize, start: Nanos) 
 pub(super) fn lacking(plan: &Plan) -> Option<String> {
     let mut injections = plan.phases.iter().filter_map(|phase| phase.injection);
     injections.find_map(|injection| match injection.action {
-        Action::Delay { .. } | Action::LinkDown | Action::LinkUp => Some(format!(
-            "{injection}: links in memory have no length and no carrier; use partition, loss or hang"
+        Action::Delay { .. } => Some(format!(
+            "{injection}: links in memory have no length; use partition, loss or hang"
         )),
         _ => None,
     })
@@ -57,8 +57,10 @@ impl Hands {
                     socket.set(true, true);
                     socket.lose_one_in(0);
                 }
+                Action::LinkDown => socket.set_carrier(false),
+                Action::LinkUp => socket.set_carrier(true),
                 // Refused before the start.
-                Action::Delay { .. } | Action::LinkDown | Action::LinkUp => {}
+                Action::Delay { .. } => {}
             }
         }
     }

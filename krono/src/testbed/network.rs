@@ -77,7 +77,7 @@ impl Awaited {
             match event.what {
                 What::Steered { up: true } => self.cores -= 1,
                 What::Steered { up: false } => self.cores += 1,
-                What::Up | What::Down { .. } => {}
+                What::Up | What::Down { .. } | What::Unplugged => {}
             }
         }
         self.cores == 0
@@ -142,7 +142,8 @@ pub(super) fn network<'a>(
         .map(|(link, all)| Switch::new(link, inward.clone(), &all))
         .collect();
     let router = links.next().map(|(link, all)| {
-        watch(layout, plan, Switch::new(link, inward.clone(), &all), inward.clone())
+        let port = Switch::new(link, inward.clone(), &all);
+        watch(layout, plan, port, inward.clone(), &hands.sockets)
     });
     Ports { suts: sut_ports, generators: generator_ports, router }
 }
@@ -152,6 +153,7 @@ fn watch<'a>(
     plan: &Plan,
     port: Switch<Link<'a>>,
     fib: Arc<Fib>,
+    links: &[Arc<Socket>],
 ) -> RouterPort<'a> {
     let network = &plan.network;
     let interval = Nanos(network.bfd_interval_ns);
@@ -160,7 +162,8 @@ fn watch<'a>(
     let (producer, events) = RingBuffer::new(EVENTS);
     let delay = Nanos(network.fib_delay_ns);
     let (me, watched) = (layout.router(), layout.watched());
-    (Router::new(port, me, fib, &watched, settings, delay, producer), events)
+    let router = Router::new(port, me, fib, &watched, settings, delay, producer);
+    (router.with_links(links.to_vec()), events)
 }
 
 fn fault_plan(plan: &Plan) -> FaultPlan {

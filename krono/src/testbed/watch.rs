@@ -114,6 +114,7 @@ impl<'a> Watch<'a> {
             router::What::Down { withdrawn: false } => {
                 (EventKind::Detected, format!("{core} is silent"))
             }
+            router::What::Unplugged => (EventKind::Detected, format!("{core} has no carrier")),
             router::What::Steered { up: true } => (EventKind::Steered, format!("to {core}")),
             router::What::Steered { up: false } => {
                 (EventKind::Steered, format!("away from {core}"))

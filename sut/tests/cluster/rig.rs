@@ -168,7 +168,8 @@ impl<'a> Rig<'a> {
         let multiplier = NonZeroU8::new(3).expect("three");
         let timing = bfd::Settings { min_tx: interval, min_rx: interval, multiplier };
         let me = identity(9, 0, ROUTER);
-        let router_ = Router::new(router_port, me, inward, &watched, timing, Nanos(0), producer);
+        let router_ = Router::new(router_port, me, inward, &watched, timing, Nanos(0), producer)
+            .with_links(sockets.clone());
         assert_eq!((host, router), (servers, servers + 1));
         let mut rig = Rig {
             now: Nanos(1_000_000_000),

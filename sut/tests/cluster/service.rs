@@ -82,6 +82,28 @@ fn a_server_that_dies_is_replaced_within_the_time_it_takes_to_miss_it() {
 }
 
 #[test]
+fn one_whose_link_goes_down_is_replaced_after_three_beats_and_serves_again_later() {
+    with_cluster(2, |rig| {
+        let all = in_service(rig, 2);
+        rig.noticed();
+        rig.sockets[0].set_carrier(false);
+        let outage = outage_ms(rig, all[0]);
+        assert!((1.9..=3.6).contains(&outage), "{outage} ms");
+        assert_eq!(rig.noticed(), [What::Unplugged, What::Steered { up: false }]);
+        assert!(!rig.core(0).cluster().expect("a cluster").is_seen(), "it sees it as well");
+        assert_eq!((role(rig, 0, 0), role(rig, 1, 0)), (Role::Doubt, Role::Master));
+        rig.pass(50.0);
+        rig.sockets[0].set_carrier(true);
+        for _ in 0..4_000 {
+            rig.pass(0.6);
+            let it = all[(rig.now.0 / 1_000_000) as usize % all.len()];
+            assert!(works(rig, it), "{it:?} at {:?}", rig.now);
+        }
+        assert_eq!((role(rig, 0, 0), role(rig, 1, 0)), (Role::Master, Role::Standby));
+    });
+}
+
+#[test]
 fn one_that_returns_serves_again_and_nobody_notices() {
     with_cluster(2, |rig| {
         let mut all = in_service(rig, 2);

@@ -29,7 +29,8 @@ pub struct InjectKeys {
     /// Ends `hang`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume: Option<Target>,
-    /// The links of a server, or of one core, go down, which both ends see.
+    /// The links of a server, or of one core, go down, which both ends see at once: neither waits for
+    /// BFD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link_down: Option<Target>,
     /// Ends `link-down`.
