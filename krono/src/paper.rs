@@ -69,6 +69,7 @@ pub fn paper(args: &cli::Paper) -> anyhow::Result<Answer> {
             references: None,
             found: None,
             metrics: None,
+            twin: None,
         },
         stop: &stop,
         live: &mut live,

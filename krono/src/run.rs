@@ -18,6 +18,7 @@ use crate::peer;
 use crate::rundir::{RunDir, RunDirError, Table};
 use crate::scenario::{self, Loaded};
 use crate::summarise::{Context, connection_rows, latency_log, recovery_windows, summarise};
+use crate::testbed::sim::Twin;
 use crate::testbed::{self, Observation, Outcome, References, TestbedError};
 use crate::{capacity, suite, term};
 use anyhow::Context as _;
@@ -39,7 +40,22 @@ const RESULTS: &str = "results";
 /// [`Refusal::Usage`] and [`Refusal::CannotRun`] with nothing written; anything else is a failure
 /// on the way, after which the run directory holds what was measured.
 pub fn run(args: &cli::Run) -> anyhow::Result<Answer> {
+    run_on(args, None)
+}
+
+/// The same with a cluster that is broken on purpose, for tests that this is caught; in virtual time
+/// alone.
+///
+/// # Errors
+/// As [`run`].
+#[doc(hidden)]
+pub fn of_twin(args: &cli::Run, twin: Twin) -> anyhow::Result<Answer> {
+    run_on(args, Some(twin))
+}
+
+fn run_on(args: &cli::Run, twin: Option<Twin>) -> anyhow::Result<Answer> {
     let mut loaded = scenario::load(&args.scenario)?;
+    assert!(twin.is_none() || loaded.plan.testbed == Testbed::Sim, "a twin on another testbed");
     let machine = Machine::this();
     refuse_impossible(&loaded.plan, &machine)?;
     let host = this_host(&machine);
@@ -52,7 +68,7 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Answer> {
     let stop = interrupt::stop()?;
     let mut live = live(args);
     let metrics = endpoint.as_ref().map(|endpoint| endpoint.metrics().clone());
-    let mut setting = Setting { machine, host, references: None, found: None, metrics };
+    let mut setting = Setting { machine, host, references: None, found: None, metrics, twin };
     if suite::searched::is_asked(&loaded.plan) {
         match suite::searched::find(&directory, &mut loaded, &mut setting, &stop, &mut live)? {
             suite::searched::Answer::Found => {}
@@ -79,6 +95,8 @@ pub(crate) struct Setting {
     pub references: Option<References>,
     /// The search whose rate the run has.
     pub found: Option<Found>,
+    /// What is broken about the SUT on purpose.
+    pub twin: Option<Twin>,
     /// Who else is told what is observed.
     pub metrics: Option<Metrics>,
 }
@@ -241,7 +259,7 @@ impl Record {
             }
             (None, Testbed::Process, _) => testbed::process::run(plan, stop, &mut observe),
             (None, Testbed::Hosts(file), _) => testbed::hosts::run(plan, file, stop, &mut observe),
-            (None, Testbed::Sim, _) => testbed::sim::run(plan, stop, &mut observe),
+            (None, Testbed::Sim, _) => testbed::sim::run(plan, setting.twin, stop, &mut observe),
             (None, _, None) => testbed::embedded::run(plan, stop, &mut observe),
             (None, _, Some(known)) => {
                 testbed::embedded::run_beside(plan, known, stop, &mut observe)

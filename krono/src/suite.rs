@@ -57,7 +57,8 @@ pub fn suite(args: &cli::Suite) -> anyhow::Result<Answer> {
     identity.claim(&directory, args.resume, base.source())?;
     let stop = interrupt::stop()?;
     let mut live = live(args);
-    let setting = Setting { machine, host, references: None, found: None, metrics: None };
+    let setting =
+        Setting { machine, host, references: None, found: None, metrics: None, twin: None };
     let started = jiff::Timestamp::now();
     let mut bench = Bench::new(&directory, setting, &stop, &mut live, rules.invalid_max)?;
     let results = match args.name {

@@ -54,6 +54,7 @@ pub(crate) fn find(
         references: None,
         found: None,
         metrics: setting.metrics.clone(),
+        twin: setting.twin,
     };
     let mut bench = Bench::new(directory, known, stop, live, INVALID_MAX)?;
     let ended = search(&mut bench, loaded);

@@ -161,13 +161,16 @@ impl<P: Port> Core<P> {
         });
     }
 
+    fn port(&mut self) -> Option<&mut P> {
+        Some(match self.state.as_mut()? {
+            State::Nat(nat) => nat.port(),
+            State::Baseline(baseline) => baseline.port(),
+            State::Gone(port) => port,
+        })
+    }
+
     fn swallow(&mut self) {
-        let port = match self.state.as_mut() {
-            Some(State::Nat(nat)) => nat.port(),
-            Some(State::Baseline(baseline)) => baseline.port(),
-            Some(State::Gone(port)) => port,
-            None => return,
-        };
+        let Some(port) = self.port() else { return };
         let mut lost = Burst::new();
         port.rx(&mut lost);
         if !lost.is_empty() {
@@ -213,6 +216,9 @@ impl<P: Port> Core<P> {
 impl<P: Port> Worker for Core<P> {
     #[inline]
     fn step(&mut self, now: Nanos) -> Busy {
+        if let Some(port) = self.port() {
+            port.tick(now);
+        }
         if !self.obey(now) {
             self.swallow();
             return Busy(0);

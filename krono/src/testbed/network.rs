@@ -31,8 +31,8 @@ pub(super) type GeneratorPort<'a> = Switch<Link<'a>>;
 pub(super) type RouterPort<'a> = (Router<Switch<Link<'a>>>, Consumer<Event>);
 
 /// The ports of a run, and the hands on what can fail.
-pub(super) struct Ports<'a> {
-    pub suts: Vec<SutPort<'a>>,
+pub(super) struct Ports<'a, S = SutPort<'a>> {
+    pub suts: Vec<S>,
     pub generators: Vec<GeneratorPort<'a>>,
     pub router: Option<RouterPort<'a>>,
 }

@@ -4,6 +4,9 @@
 //! core do as much in a step as its time is worth.
 
 mod purse;
+mod twin;
+
+pub use twin::Twin;
 
 use super::core::{Core, common};
 use super::inject::{self, Due};
@@ -26,6 +29,7 @@ use krononat::baseline::Common;
 use krononat::worker::Counters;
 use purse::Purse;
 use std::sync::Arc;
+use twin::Tampered;
 
 /// Virtual time of a step of every worker.
 const STEP: Nanos = Nanos(10_000);
@@ -40,25 +44,28 @@ const LEAD: Nanos = Nanos(1_000_000);
 /// A phase that has not ended after so much virtual time never will.
 const PHASE_MAX: Nanos = Nanos(3_600_000_000_000);
 
-/// Runs a plan.
+/// Runs a plan, on servers that are broken on purpose if `twin` says how.
 ///
 /// # Errors
 /// [`TestbedError::Unavailable`] for an injection that it cannot make, [`TestbedError::Failed`] when
 /// memory is not there.
 pub fn run(
     plan: &Plan,
+    twin: Option<Twin>,
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> Result<Outcome, TestbedError> {
     if let Some(missing) = inject::lacking(plan) {
         return Err(TestbedError::Unavailable { testbed: plan.testbed.clone(), missing });
     }
-    let outcome = simulate(plan, stop, observe).map_err(|error| TestbedError::failed(plan, error));
+    let outcome =
+        simulate(plan, twin, stop, observe).map_err(|error| TestbedError::failed(plan, error));
     Ok(Outcome { interrupted: stop.is_set(), ..outcome? })
 }
 
 fn simulate(
     plan: &Plan,
+    twin: Option<Twin>,
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> anyhow::Result<Outcome> {
@@ -66,7 +73,8 @@ fn simulate(
     let hands = Hands::new(&layout, plan);
     let pools = pools(&layout, plan);
     let mut arena = Arena::new(pools.iter().sum()).context("no memory for frames")?;
-    let ports = network(&layout, plan, &mut arena, &pools, &hands);
+    let Ports { suts, generators, router } = network(&layout, plan, &mut arena, &pools, &hands);
+    let ports = Ports { suts: tampered(suts, &layout, plan, twin), generators, router };
     let counters: Vec<Arc<Counters>> = (0..plan.topology.suts()).map(|_| Arc::default()).collect();
     let common = common(&layout, plan, None)?;
     let cost = plan.sut.packet_cost_ps;
@@ -85,12 +93,28 @@ fn simulate(
     Ok(watch.outcome(world.generators.iter_mut().map(Generator::records).collect()))
 }
 
+/// The ports of the cores, with somebody in front of those that are broken.
+fn tampered<'a>(
+    ports: Vec<SutPort<'a>>,
+    layout: &Layout<'_>,
+    plan: &Plan,
+    twin: Option<Twin>,
+) -> Vec<Tampered<SutPort<'a>>> {
+    let tamper = |(index, port)| {
+        let server = layout.sut_place(index).0;
+        let twin = twin.filter(|twin| twin.is_of(server));
+        let cluster = twin.and_then(|_| layout.sut(server).cluster);
+        Tampered::new(port, twin, cluster.as_ref(), plan.seed ^ u64::from(index))
+    };
+    (0..).zip(ports).map(tamper).collect()
+}
+
 /// Everything that has a step.
 struct World<'a> {
     now: Nanos,
     steps: u64,
     phases: usize,
-    cores: Vec<Core<SutPort<'a>>>,
+    cores: Vec<Core<Tampered<SutPort<'a>>>>,
     /// What each core may still spend, where packets cost time.
     purses: Vec<Purse>,
     generators: Vec<Generator<GeneratorPort<'a>>>,
@@ -103,7 +127,7 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(
         layout: &Layout<'_>,
-        ports: Ports<'a>,
+        ports: Ports<'a, Tampered<SutPort<'a>>>,
         hands: &Hands,
         common: &[Common],
         counters: &[Arc<Counters>],
