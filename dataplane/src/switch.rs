@@ -10,6 +10,7 @@
 //! flows that nothing happened to).
 
 use crate::burst::{BURST, Burst};
+use crate::clock::Nanos;
 use crate::frame::Frame;
 use crate::identity::Mac;
 use crate::port::dpdk::DpdkError;
@@ -265,6 +266,11 @@ impl<P: Lanes> Port for Switch<P> {
 
     fn attach(&mut self) -> Result<(), DpdkError> {
         self.port.attach()
+    }
+
+    #[inline]
+    fn tick(&mut self, now: Nanos) {
+        self.port.tick(now);
     }
 
     #[inline]

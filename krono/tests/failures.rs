@@ -110,6 +110,32 @@ fn a_link_that_goes_down_is_not_waited_for() {
     assert!(summary.recovery_ms[0].max.is_some_and(|ms| ms > 95.0), "{:?}", summary.recovery_ms);
 }
 
+/// The scenario of a kill with a delay in its place.
+fn delayed(by: &str) -> (Option<i32>, Summary) {
+    let delay = format!(r#"delay = {{ target = "sut.server[0]", by = "{by}" }}"#);
+    reworded("server-failure.toml", &[(r#"kill = "sut.server[0]""#, &delay)])
+}
+
+#[test]
+fn a_longer_cable_delays_each_way_and_loses_nothing() {
+    let (code, summary) = delayed("2ms");
+    assert_eq!(code, Some(0), "{:?}", summary.recovery_ms);
+    assert_eq!((summary.ledger.lost, summary.connections.recovered), (0, Some(0)));
+    // Half of the packets go there and come back for most of the time, the others do not.
+    let latency = &summary.latency_us;
+    assert!(latency.min.is_some_and(|us| us < 200.0), "{latency:?}");
+    assert!(latency.p99.is_some_and(|us| (4_000.0..4_300.0).contains(&us)), "{latency:?}");
+}
+
+#[test]
+fn a_delay_that_bfd_does_not_bear_begins_with_an_outage() {
+    let (_, summary) = delayed("40ms");
+    let recovery = &summary.recovery_ms[0];
+    assert!(recovery.detected.is_some_and(|ms| ms <= 10.0), "{recovery:?}");
+    assert!(recovery.max.is_some_and(|ms| ms > 4.0), "{recovery:?}");
+    assert_eq!((summary.connections.lost, summary.connections.remapped), (Some(0), Some(0)));
+}
+
 #[test]
 fn a_server_of_many_takes_no_connection_with_it() {
     // As shipped it is 64 servers: a minute of a release build.

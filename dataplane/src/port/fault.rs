@@ -16,6 +16,7 @@ mod plan;
 use super::dpdk::DpdkError;
 use super::{Lanes, Port, PortStats};
 use crate::burst::Burst;
+use crate::clock::Nanos;
 use crate::frame::Frame;
 use plan::{Dice, Kind};
 use rand_core::{RngCore, SeedableRng};
@@ -263,6 +264,11 @@ impl<P: Lanes> Port for Fault<P> {
     }
 
     #[inline]
+    fn tick(&mut self, now: Nanos) {
+        self.port.tick(now);
+    }
+
+    #[inline]
     fn has_carrier(&self) -> bool {
         self.port.has_carrier()
     }
@@ -322,6 +328,11 @@ impl<P: Port> Port for OneLane<P> {
 
     fn attach(&mut self) -> Result<(), DpdkError> {
         self.0.attach()
+    }
+
+    #[inline]
+    fn tick(&mut self, now: Nanos) {
+        self.0.tick(now);
     }
 
     #[inline]

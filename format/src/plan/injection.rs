@@ -84,7 +84,7 @@ pub enum Action {
     Heal,
     /// A share of the frames vanishes, both directions.
     Loss(OneIn),
-    /// All frames take longer, both directions.
+    /// All frames take longer, each way.
     Delay {
         /// Nanoseconds longer.
         by_ns: u64,

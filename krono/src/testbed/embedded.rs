@@ -31,14 +31,12 @@ use std::time::{Duration, Instant};
 /// Runs a plan with its references.
 ///
 /// # Errors
-/// [`TestbedError::Unavailable`] with too few processors, [`TestbedError::Failed`] when a core could
-/// not start.
+/// [`TestbedError::Failed`] when a core could not start.
 pub fn run(
     plan: &Plan,
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> Result<Outcome, TestbedError> {
-    refuse_lacking(plan)?;
     let references = references(plan, stop, observe)?;
     run_beside(plan, references, stop, observe)
 }
@@ -53,7 +51,6 @@ pub fn run_beside(
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> Result<Outcome, TestbedError> {
-    refuse_lacking(plan)?;
     let clock = Tsc::calibrate();
     let run = measure(plan, None, &clock, stop, observe)
         .map_err(|error| TestbedError::failed(plan, error))?;
@@ -95,13 +92,6 @@ pub fn calibrate(
     observe(reference::announce("calibration: generator through a plain wire"));
     let known = reference::wire(&alone, &Tsc::calibrate(), stop);
     Ok(known.map_err(|error| TestbedError::failed(plan, error))?.calibration)
-}
-
-fn refuse_lacking(plan: &Plan) -> Result<(), TestbedError> {
-    match inject::lacking(plan) {
-        None => Ok(()),
-        Some(missing) => Err(TestbedError::Unavailable { testbed: plan.testbed.clone(), missing }),
-    }
 }
 
 /// Runs a plan without its references, for cores that may keep their state in `store`.

@@ -23,17 +23,6 @@ pub(super) fn due(plan: &Plan, layout: &Layout<'_>, index: usize, start: Nanos) 
     Some(Due { at, phase: index, what: injection })
 }
 
-/// What this testbed cannot do, if the plan asks for it.
-pub(super) fn lacking(plan: &Plan) -> Option<String> {
-    let mut injections = plan.phases.iter().filter_map(|phase| phase.injection);
-    injections.find_map(|injection| match injection.action {
-        Action::Delay { .. } => Some(format!(
-            "{injection}: links in memory have no length; use partition, loss or hang"
-        )),
-        _ => None,
-    })
-}
-
 impl Hands {
     /// Does it.
     pub(super) fn inject(&self, layout: &Layout<'_>, due: &Due) {
@@ -56,11 +45,11 @@ impl Hands {
                 Action::Heal => {
                     socket.set(true, true);
                     socket.lose_one_in(0);
+                    socket.set_delay(Nanos(0));
                 }
                 Action::LinkDown => socket.set_carrier(false),
                 Action::LinkUp => socket.set_carrier(true),
-                // Refused before the start.
-                Action::Delay { .. } => {}
+                Action::Delay { by_ns } => socket.set_delay(Nanos(by_ns)),
             }
         }
     }

@@ -11,7 +11,7 @@ use dataplane::port::link::{DEPTH, Link, Network};
 use dataplane::port::plug::{Plug, Socket};
 use dataplane::router::{Event, Router, What};
 use dataplane::switch::{Fib, PortId, Switch};
-use format::plan::Plan;
+use format::plan::{Action, PhasePlan, Plan, Rate};
 use rtrb::{Consumer, RingBuffer};
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// what it has to say.
 const SUT_FRAMES: usize = 1024;
 const ROUTER_FRAMES: usize = 1024;
+
+/// Frames that a long cable holds each way, at most, and that each pool has more for it.
+const UNDER_WAY_MAX: usize = 16_384;
 
 /// Events of the router that wait to be read.
 const EVENTS: usize = 4096;
@@ -91,11 +94,29 @@ pub(super) const READY_WITHIN: Nanos = Nanos(60_000_000_000);
 /// them.
 pub(super) fn pools(layout: &Layout<'_>, plan: &Plan) -> Vec<usize> {
     let (suts, generators) = (plan.topology.suts() as usize, plan.topology.generators() as usize);
-    let router = usize::from(layout.is_cluster());
-    std::iter::repeat_n(SUT_FRAMES, suts)
-        .chain(std::iter::repeat_n(DEPTH, generators))
-        .chain(std::iter::repeat_n(ROUTER_FRAMES, router))
+    let (router, more) = (usize::from(layout.is_cluster()), under_way(plan));
+    std::iter::repeat_n(SUT_FRAMES + more, suts)
+        .chain(std::iter::repeat_n(DEPTH + more, generators))
+        .chain(std::iter::repeat_n(ROUTER_FRAMES + more, router))
         .collect()
+}
+
+/// Frames that are on a long cable at once, both ways, at the highest rate of the plan; none where it
+/// delays nothing.
+fn under_way(plan: &Plan) -> usize {
+    let delay = |phase: &PhasePlan| match phase.injection?.action {
+        Action::Delay { by_ns } => Some(by_ns),
+        _ => None,
+    };
+    let Some(delay_ns) = plan.phases.iter().filter_map(delay).max() else { return 0 };
+    let rate = |phase: &PhasePlan| match phase.rate {
+        Rate::None => 0.0,
+        Rate::Max => f64::INFINITY,
+        Rate::Pps(pps) => pps,
+    };
+    let pps = plan.phases.iter().map(rate).fold(0.0, f64::max);
+    // There and back, and as much again for what the cores have to say to each other.
+    (4.0 * pps * delay_ns as f64 / 1e9).min(UNDER_WAY_MAX as f64) as usize + DEPTH
 }
 
 /// Joins the ports of a run; faults hit what the SUT sends.
@@ -123,7 +144,7 @@ pub(super) fn network<'a>(
         }
     }
     let (inward, outward) = (Arc::new(layout.towards_sut()), Arc::new(layout.towards_generators()));
-    let faults = fault_plan(plan);
+    let (faults, under_way) = (fault_plan(plan), under_way(plan));
     let mut links = network.into_ports().into_iter().zip(neighbours);
     let sut_ports = links
         .by_ref()
@@ -133,6 +154,7 @@ pub(super) fn network<'a>(
             let seed = faults.seed.wrapping_add(index as u64);
             let fault = Fault::new(link, &FaultPlan { seed, ..faults.clone() });
             let plug = Plug::new(fault, hands.sockets[index].clone(), plan.seed ^ index as u64);
+            let plug = plug.with_cable(under_way);
             Switch::new(plug, outward.clone(), &all)
         })
         .collect();

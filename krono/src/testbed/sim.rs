@@ -47,17 +47,13 @@ const PHASE_MAX: Nanos = Nanos(3_600_000_000_000);
 /// Runs a plan, on servers that are broken on purpose if `twin` says how.
 ///
 /// # Errors
-/// [`TestbedError::Unavailable`] for an injection that it cannot make, [`TestbedError::Failed`] when
-/// memory is not there.
+/// [`TestbedError::Failed`] when memory is not there.
 pub fn run(
     plan: &Plan,
     twin: Option<Twin>,
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> Result<Outcome, TestbedError> {
-    if let Some(missing) = inject::lacking(plan) {
-        return Err(TestbedError::Unavailable { testbed: plan.testbed.clone(), missing });
-    }
     let outcome =
         simulate(plan, twin, stop, observe).map_err(|error| TestbedError::failed(plan, error));
     Ok(Outcome { interrupted: stop.is_set(), ..outcome? })

@@ -45,7 +45,7 @@ pub struct InjectKeys {
     /// A share of the frames to and from a server, or one core, vanishes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossKeys>,
-    /// All frames to and from a server, or one core, take longer.
+    /// All frames to and from a server, or one core, take longer, each way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<DelayKeys>,
     /// The server leaves and then returns.
@@ -74,13 +74,13 @@ pub struct LossKeys {
     pub share: OneIn,
 }
 
-/// All frames take longer, both directions.
+/// All frames take longer, each way.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelayKeys {
     /// A server or core.
     pub target: Target,
-    /// How much longer, at most 1 s.
+    /// How much longer, each way; at most 1 s. One that is longer than BFD waits begins with an outage.
     pub by: Duration,
 }
 
