@@ -16,7 +16,7 @@ use format::summary::SCHEMA;
 use format::{Host, Summary};
 use serde_json::Value;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -165,23 +165,44 @@ fn rows<T: serde::de::DeserializeOwned>(
     dir: &Path,
     name: &str,
 ) -> Result<Option<Vec<T>>, LoadError> {
-    let Some((path, bytes)) = read(dir, name)? else { return Ok(None) };
+    let path = dir.join(name);
+    // As they come: a table may be larger than all that is kept of it.
+    let Some(mut file) = there(fs::File::open(&path), &path)? else { return Ok(None) };
     // A number that is cut short is a number too.
-    if bytes.last().is_some_and(|last| *last != b'\n') {
+    if !is_whole(&mut file).map_err(|source| LoadError::Io { path: path.clone(), source })? {
         return Err(malformed(&path, "its last line is cut off"));
     }
-    read_rows(&bytes[..]).map(Some).map_err(|e| malformed(&path, e))
+    read_rows(file).map(Some).map_err(|error| match error.is_io_error() {
+        true => LoadError::Io { path, source: error.into() },
+        false => malformed(&path, error),
+    })
+}
+
+/// Whether its last line ends; it is read from the start afterwards.
+fn is_whole(file: &mut fs::File) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(0))? > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    file.rewind()?;
+    Ok(last == [b'\n'])
 }
 
 /// The file's path and content, `None` if there is no such file.
 fn read(dir: &Path, name: &str) -> Result<Option<(PathBuf, Vec<u8>)>, LoadError> {
     let path = dir.join(name);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(Some((path, bytes))),
+    Ok(there(fs::read(&path), &path)?.map(|bytes| (path, bytes)))
+}
+
+/// `None` of a file that is not there.
+fn there<T>(opened: io::Result<T>, path: &Path) -> Result<Option<T>, LoadError> {
+    match opened {
+        Ok(it) => Ok(Some(it)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)
         }
-        Err(source) => Err(LoadError::Io { path, source }),
+        Err(source) => Err(LoadError::Io { path: path.to_owned(), source }),
     }
 }
 

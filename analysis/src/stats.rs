@@ -45,6 +45,14 @@ pub fn quantile(values: &[f64], p: f64) -> Option<f64> {
     sorted(values).map(|sorted| quantile_of_sorted(&sorted, p))
 }
 
+/// Several quantiles of the same values, as [`quantile`] gives them, at the price of one.
+pub fn quantiles<const N: usize>(values: &[f64], shares: [f64; N]) -> Option<[f64; N]> {
+    if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
+        return None;
+    }
+    sorted(values).map(|sorted| shares.map(|share| quantile_of_sorted(&sorted, share)))
+}
+
 /// The middle value, or the mean of the two middle ones.
 pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
@@ -93,6 +101,7 @@ mod tests {
         }
         assert_eq!(quantile(&[1.0], 1.5), None);
         assert_eq!(quantile(&[1.0], f64::NAN), None);
+        assert_eq!(quantiles(&[1.0], [0.5, f64::NAN]), None);
     }
 
     proptest! {
@@ -118,6 +127,8 @@ mod tests {
         ) {
             let (p, q) = if p < q { (p, q) } else { (q, p) };
             prop_assert!(quantile(&values, p) <= quantile(&values, q));
+            let both = quantiles(&values, [p, q]).map(|both| both.map(Some));
+            prop_assert_eq!(both, Some([quantile(&values, p), quantile(&values, q)]));
         }
 
         #[test]

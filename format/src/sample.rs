@@ -8,8 +8,8 @@
 //! be had, never a zero.
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, DeserializeOwned, Visitor, value};
+use serde::{Deserialize, Deserializer, Serialize, forward_to_deserialize_any};
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -218,7 +218,52 @@ impl<W: Write> Rows<W> {
 /// # Errors
 /// Text that is not CSV or not of this row type, with its line.
 pub fn read_rows<T: DeserializeOwned>(from: impl Read) -> Result<Vec<T>, csv::Error> {
-    csv::Reader::from_reader(from).deserialize().collect()
+    let mut reader = csv::Reader::from_reader(from);
+    let header = reader.headers()?.clone();
+    // Cells of a table that has the columns of this version in their order are taken by place: to
+    // find them by name takes as long as to read them.
+    let names = (!header.iter().eq(Columns::of::<T>().iter().copied())).then_some(&header);
+    let (mut rows, mut record) = (Vec::new(), csv::StringRecord::new());
+    while reader.read_record(&mut record)? {
+        rows.push(record.deserialize(names)?);
+    }
+    Ok(rows)
+}
+
+/// Asks a row type for the names of its columns, and has nothing for it to read.
+struct Columns(&'static [&'static str]);
+
+impl Columns {
+    /// In the order of the fields; none for what is no struct.
+    fn of<T: DeserializeOwned>() -> &'static [&'static str] {
+        let mut columns = Columns(&[]);
+        // An error by design: all there is to learn is what was asked for.
+        let _ = T::deserialize(&mut columns);
+        columns.0
+    }
+}
+
+impl<'de> Deserializer<'de> for &mut Columns {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, value::Error> {
+        Err(de::Error::custom("nothing to read"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, value::Error> {
+        self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 #[cfg(test)]
@@ -264,6 +309,26 @@ mod tests {
             let error = read_rows::<Event>(text.as_bytes()).expect_err(row);
             assert!(error.to_string().contains("line: 3"), "{error}");
         }
+    }
+
+    #[test]
+    fn columns_in_another_order_or_missing_are_found_by_name() {
+        let text = "what,kind,t_s\nfill,phase,1.5\n";
+        let rows: Vec<Event> = read_rows(text.as_bytes()).expect("rows");
+        let event = Event { t_s: 1.5, kind: EventKind::Phase, what: "fill".to_owned() };
+        assert_eq!(rows, [event]);
+        // As written before there was a backlog, and with a column of a later version.
+        let mut file = Vec::new();
+        let mut table = Rows::new(&mut file);
+        table.push(&sample(0, None)).and_then(|()| Ok(table.flush()?)).expect("written");
+        drop(table);
+        let text = String::from_utf8(file).expect("text");
+        let cut: Vec<&str> = text.lines().map(|line| line.rsplit_once(',').expect("").0).collect();
+        let before = cut.join("\n");
+        assert_eq!(read_rows::<Sample>(before.as_bytes()).expect("rows"), [sample(0, None)]);
+        let later = format!("{},later\n{},7\n", cut[0], cut[1]);
+        assert_eq!(read_rows::<Sample>(later.as_bytes()).expect("rows"), [sample(0, None)]);
+        assert_eq!(Columns::of::<Sample>().last(), Some(&"backlog"));
     }
 
     #[test]

@@ -5,12 +5,11 @@
 //! lowest and the highest of each stretch are drawn.
 
 use super::axis::{self, Axis};
-use super::rate::thinned;
+use super::rate::{Round, thinned};
 use super::{BLUE, ORANGE, Plot, SOFT, Side, chart, draw, legend};
 use crate::figure;
 use format::sample::{Role, Sample};
 use plotters::prelude::*;
-use std::collections::BTreeSet;
 
 /// Seconds and a sum over the cores.
 type Line = Vec<(f64, f64)>;
@@ -23,10 +22,9 @@ fn line(samples: &[Sample], role: Role, value: fn(&Sample) -> Option<u64>) -> Li
         .filter_map(|sample| Some((sample, value(sample)?)))
         .collect();
     rows.sort_by(|a, b| a.0.t_s.total_cmp(&b.0.t_s));
-    let (mut line, mut cores) = (Line::new(), BTreeSet::new());
+    let (mut line, mut round) = (Line::new(), Round::default());
     for (row, value) in rows {
-        if line.is_empty() || !cores.insert((row.server, row.core)) {
-            cores = BTreeSet::from([(row.server, row.core)]);
+        if round.begins_with(row) {
             line.push((row.t_s, 0.0));
         }
         if let Some(last) = line.last_mut() {
@@ -49,11 +47,11 @@ pub fn connections(samples: &[Sample]) -> Option<Plot> {
         return None;
     }
     let title = format!("At most {} connections at once", figure::count(highest as u64));
-    let curves = [
+    let curves = vec![
         (tracked, ORANGE, 6, "tracked by the SUT (white-box)"),
         (established, BLUE, 2, "established (black-box)"),
     ];
-    lines("connections", title, "connections", highest, &curves)
+    lines("connections", title, "connections", highest, curves)
 }
 
 /// Changes that no copy is known to have yet, over time; `None` where nothing is replicated.
@@ -67,8 +65,8 @@ pub fn backlog(samples: &[Sample]) -> Option<Plot> {
         most => format!("At most {} changes were not in their copies", figure::count(most as u64)),
     };
     let highest = most(&all).max(1.0);
-    let curves = [(all, BLUE, 2, "changes not known to be in a copy, all cores (white-box)")];
-    lines("replication", title, "changes", highest, &curves)
+    let curves = vec![(all, BLUE, 2, "changes not known to be in a copy, all cores (white-box)")];
+    lines("replication", title, "changes", highest, curves)
 }
 
 fn lines(
@@ -76,7 +74,7 @@ fn lines(
     title: String,
     unit: &str,
     highest: f64,
-    curves: &[(Line, RGBColor, u32, &str)],
+    curves: Vec<(Line, RGBColor, u32, &str)>,
 ) -> Option<Plot> {
     let end_s = curves.iter().filter_map(|(line, ..)| line.last()).map(|at| at.0);
     let end_s = end_s.fold(0.0, f64::max);
@@ -84,9 +82,9 @@ fn lines(
         return None;
     }
     draw(name, title, 300, |canvas| {
-        let there = curves.iter().filter(|(line, ..)| !line.is_empty());
+        let there: Vec<_> = curves.into_iter().filter(|(line, ..)| !line.is_empty()).collect();
         let entries: Vec<_> =
-            there.clone().map(|(_, color, width, text)| (*color, *width, *text)).collect();
+            there.iter().map(|(_, color, width, text)| (*color, *width, *text)).collect();
         legend(canvas, &entries)?;
         let mut ticks = axis::linear(end_s, 10).ticks;
         ticks.retain(|tick| *tick <= end_s * 1.001);
@@ -108,13 +106,13 @@ fn lines(
             },
         )?;
         for (line, color, width, _) in there {
-            let points = thinned(line.clone());
+            let points = thinned(line);
             match points[..] {
                 [point] => {
                     chart.draw_series([Circle::new(point, 4, color.filled())])?;
                 }
                 _ => {
-                    chart.draw_series(LineSeries::new(points, color.stroke_width(*width)))?;
+                    chart.draw_series(LineSeries::new(points, color.stroke_width(width)))?;
                 }
             }
         }

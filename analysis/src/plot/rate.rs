@@ -47,6 +47,23 @@ pub struct Series {
     pub events: Vec<(f64, String)>,
 }
 
+/// Rows of one instant: at most one of each core.
+#[derive(Default)]
+pub(super) struct Round(Vec<(u16, u16)>);
+
+impl Round {
+    /// Whether `row` is the first of an instant. Called with every row, in the order of time.
+    pub(super) fn begins_with(&mut self, row: &Sample) -> bool {
+        let core = (row.server, row.core);
+        let begins = self.0.is_empty() || self.0.contains(&core);
+        if begins {
+            self.0.clear();
+        }
+        self.0.push(core);
+        begins
+    }
+}
+
 /// Sums samples by instant. `None` if there are none with finite numbers.
 pub fn series(samples: &[Sample], events: &[Event]) -> Option<Series> {
     let usable = |sample: &&Sample| {
@@ -58,10 +75,9 @@ pub fn series(samples: &[Sample], events: &[Event]) -> Option<Series> {
         samples.iter().filter(|sample| sample.role == role).filter(usable).collect();
     rows.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
     let mut instants: Vec<Instant> = Vec::new();
-    let mut cores = BTreeSet::new();
+    let mut round = Round::default();
     for row in rows {
-        if instants.is_empty() || !cores.insert((row.server, row.core)) {
-            cores = BTreeSet::from([(row.server, row.core)]);
+        if round.begins_with(row) {
             let (t_s, phase) = (row.t_s, row.phase.clone());
             instants.push(Instant { t_s, phase, offered_mpps: 0.0, forwarded_mpps: 0.0 });
         }
@@ -109,18 +125,17 @@ fn title(series: &Series) -> String {
         let phase = series.instants.iter().filter(|instant| instant.phase == name);
         phase.map(|instant| instant.forwarded_mpps).collect()
     };
-    let best = names
-        .into_iter()
-        .filter_map(|name| Some((stats::median(&of(name))?, name)))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let Some((median, name)) = best else { return "Rate over time".to_owned() };
-    let rates = of(name);
-    let end = |p| stats::quantile(&rates, p).map_or(String::new(), |v| figure::significant(v, 3));
+    let ranges = names.into_iter().filter_map(|name| {
+        let [lowest, median, highest] = stats::quantiles(&of(name), [0.0, 0.5, 1.0])?;
+        Some((name, lowest, median, highest))
+    });
+    let best = ranges.max_by(|a, b| a.2.total_cmp(&b.2));
+    let Some((name, lowest, median, highest)) = best else { return "Rate over time".to_owned() };
     format!(
         "Phase “{}”: {} to {} Mpps forwarded, median {}",
         shortened(name, 30),
-        end(0.0),
-        end(1.0),
+        figure::significant(lowest, 3),
+        figure::significant(highest, 3),
         figure::significant(median, 3)
     )
 }

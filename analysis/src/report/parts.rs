@@ -58,8 +58,8 @@ fn spreads(run: &Run) -> BTreeMap<(u16, u16), Spread> {
     let spread = |rates: Vec<f64>| {
         let inner = rates.get(1..rates.len().saturating_sub(1))?;
         let usable = inner.len() >= WINDOWS_MIN && inner.iter().all(|rate| rate.is_finite());
-        let low = stats::quantile(inner, 0.05)?;
-        usable.then_some(Spread { low, high: stats::quantile(inner, 0.95)? })
+        let [low, high] = stats::quantiles(inner, [0.05, 0.95])?;
+        usable.then_some(Spread { low, high })
     };
     cores.into_iter().filter_map(|(core, rates)| Some((core, spread(rates)?))).collect()
 }
@@ -74,9 +74,13 @@ fn by_phase(series: &plot::rate::Series) -> Table {
         }
     }
     let rows = phases.iter().map(|(name, instants)| {
-        let of = |value: fn(&plot::rate::Instant) -> f64, share| {
-            let values: Vec<f64> = instants.iter().map(|instant| value(instant)).collect();
-            let at = stats::quantile(&values, share);
+        let values = |of: fn(&plot::rate::Instant) -> f64| -> Vec<f64> {
+            instants.iter().map(|instant| of(instant)).collect()
+        };
+        let offered = stats::median(&values(|it| it.offered_mpps));
+        let forwarded = stats::quantiles(&values(|it| it.forwarded_mpps), [0.0, 0.5, 1.0]);
+        let [lowest, median, highest] = forwarded.map_or([None; 3], |them| them.map(Some));
+        let mpps = |at: Option<f64>| {
             Cell::number(
                 at.map_or_else(|| figure::MISSING.to_owned(), |mpps| figure::significant(mpps, 3)),
             )
@@ -85,10 +89,10 @@ fn by_phase(series: &plot::rate::Series) -> Table {
         Row::new([
             Cell::text(*name),
             Cell::number(figure::significant(ends, 3)),
-            of(|it| it.offered_mpps, 0.5),
-            of(|it| it.forwarded_mpps, 0.0),
-            of(|it| it.forwarded_mpps, 0.5),
-            of(|it| it.forwarded_mpps, 1.0),
+            mpps(offered),
+            mpps(lowest),
+            mpps(median),
+            mpps(highest),
         ])
     });
     Table::new(
