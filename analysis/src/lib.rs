@@ -4,7 +4,8 @@
 //! [`latency`] turn a summary and a histogram log into curves, [`recovery`] says what each injected
 //! event did, [`warn`](mod@warn) says what a reader must know before using a figure, [`comparable`]
 //! what forbids setting two runs side by side, [`compare`] sets them side by side, [`gate`] judges
-//! a candidate against its base, [`plot`] draws SVG and [`report`] writes one self-contained page.
+//! a candidate against its base, [`plot`] draws SVG, [`picture`] makes PNG of it and [`report`] writes
+//! one self-contained page.
 //! [`export`] writes what others read, [`history`] keeps what was found and [`trend`] says where it
 //! changed. [`command`] is what people call of all this.
 //!
@@ -26,6 +27,7 @@ pub mod grid;
 pub mod history;
 pub mod latency;
 pub mod load;
+pub mod picture;
 pub mod plot;
 pub mod recovery;
 pub mod report;

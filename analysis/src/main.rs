@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use analysis::command::{self, Outcome, Unusable};
+use analysis::picture::Painter;
 use analysis::report;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -28,6 +29,9 @@ struct Args {
     /// One page of all runs; without it only each run's own page is written.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write the plots of what is written to this folder as well, as PNG
+    #[arg(long, value_name = "DIR")]
+    png: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -56,13 +60,22 @@ fn main() -> Result<ExitCode> {
             Command::Trend(args) => command::trend(args),
         })));
     }
-    for run in &args.runs {
-        let path = report::write(run).context("no report written")?;
-        println!("{}", path.display());
+    // Before anything is written: whether this machine can.
+    let painter = args.png.as_ref().map(|_| Painter::new()).transpose()?;
+    let mut plots = Vec::new();
+    for written in report::write_each(&args.runs).context("no report written")? {
+        println!("{}", written.page.display());
+        plots.extend(written.plots);
     }
     if let Some(out) = &args.out {
-        report::write_all(&args.runs, out).context("no joint report written")?;
-        println!("{}", out.display());
+        let written = report::write_all(&args.runs, out).context("no joint report written")?;
+        println!("{}", written.page.display());
+        plots = written.plots;
+    }
+    if let (Some(painter), Some(to)) = (&painter, &args.png) {
+        for path in report::write_pictures(painter, &plots, to).context("no picture written")? {
+            println!("{}", path.display());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

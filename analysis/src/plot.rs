@@ -82,6 +82,16 @@ impl Plot {
         self.with_root("", "")
     }
 
+    /// Width and height in user units.
+    pub fn size(&self) -> (u32, u32) {
+        (WIDTH, self.height)
+    }
+
+    /// A document of its own in its light colours, whatever the viewer asks for.
+    pub(crate) fn light(&self) -> String {
+        self.with_root(" xmlns=\"http://www.w3.org/2000/svg\"", "")
+    }
+
     fn with_root(&self, namespace: &str, style: &str) -> String {
         let (title, height) = (escape(&self.title), self.height);
         format!(

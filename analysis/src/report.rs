@@ -23,6 +23,7 @@ pub(crate) use figures::cycles_per_packet;
 pub use text::text;
 
 use crate::load::{LoadError, Run, load};
+use crate::picture::{Painter, PictureError};
 use crate::plot::{self, Plot};
 use crate::{figure, warn};
 use askama::Template;
@@ -46,6 +47,9 @@ pub enum ReportError {
     /// A page of no runs.
     #[error("no run to report; name at least one run directory")]
     NoRuns,
+    /// A plot cannot be made a picture.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
     /// The template failed.
     #[error("the page could not be rendered: {0}")]
     Template(#[from] askama::Error),
@@ -110,55 +114,112 @@ pub fn render(run: &Run) -> Result<String, ReportError> {
 /// # Errors
 /// No runs, or the template's.
 pub fn render_all(runs: &[Run]) -> Result<String, ReportError> {
-    page(runs, sections(runs))
+    page(runs, together(runs), sections(runs))
+}
+
+/// What several runs say together; nothing of one.
+fn together(runs: &[Run]) -> Vec<Part> {
+    if runs.len() > 1 { set::parts(runs) } else { Vec::new() }
 }
 
 fn sections(runs: &[Run]) -> Vec<Section> {
     runs.iter().enumerate().map(|(i, run)| section(i, run)).collect()
 }
 
-fn page(runs: &[Run], sections: Vec<Section>) -> Result<String, ReportError> {
+fn page(runs: &[Run], together: Vec<Part>, sections: Vec<Section>) -> Result<String, ReportError> {
     let first = runs.first().ok_or(ReportError::NoRuns)?;
     let title = match runs {
         [run] => question(&run.summary),
         runs => format!("{}, first {}", figure::plural(runs.len(), "run"), first.summary.run.id),
     };
-    let together = if runs.len() > 1 { set::parts(runs) } else { Vec::new() };
     Ok(Page { title, plot_style: plot::style(), together, sections }.render()?)
 }
 
-/// Loads the run in `dir` and writes its page and plots there; returns the path of the page. Each
-/// file appears whole or not at all.
+/// A page that was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Where.
+    pub page: PathBuf,
+    /// Its plots in their order, each with a name that no other has: the plot's own, behind
+    /// `run-N-` where it is of the N-th of several runs.
+    pub plots: Vec<(String, Plot)>,
+}
+
+/// Loads the run in `dir` and writes its page and plots there. Each file appears whole or not at
+/// all.
 ///
 /// # Errors
 /// The run cannot be read, or a file not be written.
-pub fn write(dir: &Path) -> Result<PathBuf, ReportError> {
+pub fn write(dir: &Path) -> Result<Written, ReportError> {
     let run = [load(dir)?];
     let sections = sections(&run);
-    for plot in sections.iter().flat_map(Section::plots) {
-        replace(&dir.join(format!("{}.svg", plot.name)), &plot.document())?;
+    let plots = sections.iter().flat_map(Section::plots);
+    let plots: Vec<(String, Plot)> = plots.map(|it| (it.name.to_owned(), it.clone())).collect();
+    for (name, plot) in &plots {
+        replace(&dir.join(format!("{name}.svg")), plot.document().as_bytes())?;
     }
-    let page = page(&run, sections)?;
     let path = dir.join(PAGE);
-    replace(&path, &page)?;
-    Ok(path)
+    replace(&path, page(&run, Vec::new(), sections)?.as_bytes())?;
+    Ok(Written { page: path, plots })
+}
+
+/// [`write`]s the page of each run; of several runs, names of plots begin as in [`write_all`].
+///
+/// # Errors
+/// As [`write`]; pages written before stay.
+pub fn write_each(dirs: &[PathBuf]) -> Result<Vec<Written>, ReportError> {
+    let mut all = dirs.iter().map(|dir| write(dir)).collect::<Result<Vec<_>, _>>()?;
+    if all.len() > 1 {
+        for (index, written) in all.iter_mut().enumerate() {
+            written.plots.iter_mut().for_each(|it| it.0 = format!("{}-{}", id(index), it.0));
+        }
+    }
+    Ok(all)
 }
 
 /// Loads several runs and writes one page of all to `path`.
 ///
 /// # Errors
 /// No runs, one that cannot be read, or a page that cannot be written.
-pub fn write_all(dirs: &[PathBuf], path: &Path) -> Result<(), ReportError> {
+pub fn write_all(dirs: &[PathBuf], path: &Path) -> Result<Written, ReportError> {
     let runs = dirs.iter().map(|dir| load(dir)).collect::<Result<Vec<Run>, LoadError>>()?;
-    replace(path, &render_all(&runs)?)
+    let (together, sections) = (together(&runs), sections(&runs));
+    let of_all = together.iter().filter_map(|part| part.plot.as_ref());
+    let mut plots: Vec<(String, Plot)> =
+        of_all.map(|plot| (plot.name.to_owned(), plot.clone())).collect();
+    for section in &sections {
+        let before = if runs.len() > 1 { format!("{}-", section.id) } else { String::new() };
+        plots.extend(section.plots().map(|it| (format!("{before}{}", it.name), it.clone())));
+    }
+    replace(path, page(&runs, together, sections)?.as_bytes())?;
+    Ok(Written { page: path.to_owned(), plots })
+}
+
+/// Writes `plots` as PNG into the folder `to`, which is made where it is missing.
+///
+/// # Errors
+/// A plot that is no image, or a file that cannot be written.
+pub fn write_pictures(
+    painter: &Painter,
+    plots: &[(String, Plot)],
+    to: &Path,
+) -> Result<Vec<PathBuf>, ReportError> {
+    let failed = |source| ReportError::Write { path: to.to_owned(), source };
+    fs::create_dir_all(to).map_err(failed)?;
+    let write = |(name, plot): &(String, Plot)| {
+        let path = to.join(format!("{name}.png"));
+        replace(&path, &painter.paint(plot)?)?;
+        Ok(path)
+    };
+    plots.iter().map(write).collect()
 }
 
 /// Writes beside the file first, so that a reader never sees half of it.
-fn replace(path: &Path, text: &str) -> Result<(), ReportError> {
+fn replace(path: &Path, content: &[u8]) -> Result<(), ReportError> {
     let failed = |source| ReportError::Write { path: path.to_owned(), source };
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    let written = fs::write(&beside, content).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // Best effort: the error that matters is the one before.
         let _ = fs::remove_file(&beside);
@@ -211,7 +272,7 @@ fn section(index: usize, run: &Run) -> Section {
         (true, false) => "good",
     };
     Section {
-        id: format!("run-{}", index + 1),
+        id: id(index),
         run: summary.run.id.clone(),
         question: question(summary),
         answer: answer(summary),
@@ -223,6 +284,11 @@ fn section(index: usize, run: &Run) -> Section {
         parts: parts::all(run),
         after: tables::after(run),
     }
+}
+
+/// What a run is called on a page and among its files.
+fn id(index: usize) -> String {
+    format!("run-{}", index + 1)
 }
 
 fn badges(summary: &Summary, warnings: usize) -> Vec<Badge> {

@@ -310,7 +310,7 @@ fn what_is_missing_is_said() {
     summary.recovery_ms = vec![kill()];
     fixture::write(dir.path(), &summary);
     fs::remove_file(dir.path().join("events.csv")).expect("written before");
-    let page = fs::read_to_string(write(dir.path()).expect("a report")).expect("written");
+    let page = fs::read_to_string(write(dir.path()).expect("a report").page).expect("written");
     assert_has(
         &page,
         &[

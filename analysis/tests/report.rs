@@ -4,9 +4,8 @@ mod fixture;
 
 use analysis::report::{answer, plots, render, render_all, text, write};
 use analysis::{Run, plot, report, warn};
-use format::sample::Rows;
+use format::Summary;
 use format::summary::{Bound, Judged, Limit, Recovery, Warning};
-use format::{Sample, Summary};
 use std::fs;
 
 fn run() -> Run {
@@ -291,7 +290,7 @@ fn many_cores_are_drawn_without_a_crowd_of_figures() {
 fn the_directory_gets_page_and_plots_and_nothing_else() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fixture::write(dir.path(), &fixture::summary());
-    let path = write(dir.path()).expect("a report");
+    let path = write(dir.path()).expect("a report").page;
     assert_eq!(path, dir.path().join("report.html"));
     let mut names: Vec<String> = fs::read_dir(dir.path())
         .expect("a directory")
@@ -353,22 +352,14 @@ fn attacks_and_what_stopped_them_are_on_the_terminal() {
 #[test]
 fn a_million_samples_make_a_small_page_soon() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    fixture::write(dir.path(), &fixture::summary());
-    let file = fs::File::create(dir.path().join("samples.csv")).expect("created");
-    let mut rows = Rows::new(std::io::BufWriter::new(file));
-    let row = fixture::samples().remove(20);
-    for i in 0..500_000_u32 {
-        let forwarded_pps = 7e6 + f64::from(i * 7919 % 1000);
-        let one = Sample { t_s: f64::from(i) / 100.0, forwarded_pps, ..row.clone() };
-        let other = Sample { core: 1, ..one.clone() };
-        rows.push(&one).and_then(|()| rows.push(&other)).expect("written");
-    }
-    rows.flush().expect("written");
+    fixture::many(dir.path(), 1_000_000);
     let begin = std::time::Instant::now();
-    let page = write(dir.path()).expect("a report");
+    let page = write(dir.path()).expect("a report").page;
     let took = begin.elapsed();
-    let size = fs::metadata(page).expect("there").len();
-    assert!(size < 2_000_000, "{size} bytes");
-    // A build without optimisation is not what people run.
-    assert!(cfg!(debug_assertions) || took.as_secs_f64() < 2.0, "{took:?}");
+    let text = fs::read_to_string(page).expect("there");
+    assert!(text.len() < 2_000_000, "{} bytes", text.len());
+    assert!(text.contains("Replication by core") && text.contains("changes not known to be"));
+    // The example `page` measures it. This is not optimised and beside other tests: it tells only
+    // of what has become slower by factors.
+    assert!(took.as_secs_f64() < 20.0, "{took:?}");
 }

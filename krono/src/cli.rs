@@ -61,7 +61,10 @@ pub enum Command {
     )]
     Paper(Paper),
     /// Write report.html and its figures for finished runs
-    #[command(after_help = "Example:\n  krono report results/2026-11-23-imix-lab1")]
+    #[command(
+        after_help = "Example:\n  krono report results/2026-11-23-imix-lab1 --png plots\n\nExit \
+                            codes: 0 written, 2 usage or unreadable input, 3 no font for --png"
+    )]
     Report(Report),
     /// Set two finished runs side by side, or many beside the first
     #[command(after_help = "Example:\n  krono compare results/2026-11-23-imix-lab1 \
@@ -423,6 +426,9 @@ pub struct Report {
     /// One page of all runs, in place of one for each
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write the plots to this folder as well, as PNG
+    #[arg(long, value_name = "DIR")]
+    pub png: Option<PathBuf>,
 }
 
 /// `krono replay`.

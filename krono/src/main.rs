@@ -45,7 +45,7 @@ fn answer(command: Command) -> anyhow::Result<Answer> {
         Command::Trend(args) => of_runs(command::trend(&args)),
         Command::Replay(args) => replay::replay(&args),
         Command::Paper(args) => paper::paper(&args),
-        Command::Report(args) => report::report(&args.runs, args.out.as_deref()),
+        Command::Report(args) => report::report(&args),
         Command::Doctor(args) => {
             let findings = doctor::examine(&Machine::this());
             match args.format {

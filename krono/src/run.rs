@@ -130,8 +130,8 @@ pub(crate) fn keep(
         .filter(|_| here)
         .and_then(|(before, after)| after.steal_share_since(before));
     let summary = record.end(&loaded.plan, setting, &started, steal_share, &outcome)?;
-    let page = analysis::report::write(record.directory.path()).context("no report written")?;
-    Ok(Kept { summary, outcome, page })
+    let written = analysis::report::write(record.directory.path()).context("no report written")?;
+    Ok(Kept { summary, outcome, page: written.page })
 }
 
 struct Started {

@@ -67,7 +67,7 @@ const KINDS: [(Kind, &str); 4] = [
 /// The template's, or a file that cannot be written.
 pub fn write(directory: &Path, paper: &Paper) -> Result<PathBuf, ReportError> {
     let path = directory.join(PAGE);
-    replace(&path, &render(paper)?)?;
+    replace(&path, render(paper)?.as_bytes())?;
     Ok(path)
 }
 
