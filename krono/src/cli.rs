@@ -155,6 +155,10 @@ pub struct Run {
     /// Answer Prometheus at http://ADDR:PORT/metrics while it lasts; port 0 is any that is free
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,
+    /// Keep N packets of the measured phase as they left and as they came back, in sample.pcapng;
+    /// embedded testbed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub capture_sample: Option<u32>,
 }
 
 /// What `krono run` prints on stdout.

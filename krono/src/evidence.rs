@@ -22,7 +22,7 @@ use std::time::Duration;
 pub(crate) const NAME: &str = "mistranslated.pcapng";
 
 /// Timestamps in nanoseconds: if_tsresol of the pcapng specification.
-const NANOSECONDS: u8 = 9;
+pub(crate) const NANOSECONDS: u8 = 9;
 
 /// The file of a run that began at `begun` since 1970; `None` without evidence.
 pub(crate) fn capture(outcome: &Outcome, begun: Duration) -> anyhow::Result<Option<Vec<u8>>> {
@@ -74,7 +74,7 @@ fn comment(record: &Record, exhibit: &Exhibit) -> String {
 }
 
 /// Source and destination of an IPv4 packet without options, as all are that the generator verifies.
-fn ends(bytes: &[u8]) -> String {
+pub(crate) fn ends(bytes: &[u8]) -> String {
     let socket = |ip: usize, port: usize| {
         let ip = bytes.get(ip..)?.first_chunk::<4>()?;
         let port = bytes.get(port..)?.first_chunk::<2>()?;

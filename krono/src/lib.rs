@@ -36,6 +36,7 @@ pub mod rundir;
 pub mod scenario;
 pub mod schema;
 pub mod slices;
+mod specimens;
 pub mod suite;
 pub mod summarise;
 pub mod term;

@@ -70,6 +70,7 @@ pub fn paper(args: &cli::Paper) -> anyhow::Result<Answer> {
             found: None,
             metrics: None,
             twin: None,
+            sample: None,
         },
         stop: &stop,
         live: &mut live,

@@ -20,7 +20,7 @@ use crate::scenario::{self, Loaded};
 use crate::summarise::{Context, connection_rows, latency_log, recovery_windows, summarise};
 use crate::testbed::sim::Twin;
 use crate::testbed::{self, Observation, Outcome, References, TestbedError};
-use crate::{capacity, suite, term};
+use crate::{capacity, specimens, suite, term};
 use anyhow::Context as _;
 use dataplane::clock::Tsc;
 use dataplane::run::Stop;
@@ -58,6 +58,7 @@ fn run_on(args: &cli::Run, twin: Option<Twin>) -> anyhow::Result<Answer> {
     assert!(twin.is_none() || loaded.plan.testbed == Testbed::Sim, "a twin on another testbed");
     let machine = Machine::this();
     refuse_impossible(&loaded.plan, &machine)?;
+    refuse_sample(args.capture_sample, &loaded.plan)?;
     let host = this_host(&machine);
     let endpoint = args.metrics.map(|address| Endpoint::start(address, &loaded.plan));
     let endpoint = endpoint.transpose()?;
@@ -68,13 +69,15 @@ fn run_on(args: &cli::Run, twin: Option<Twin>) -> anyhow::Result<Answer> {
     let stop = interrupt::stop()?;
     let mut live = live(args);
     let metrics = endpoint.as_ref().map(|endpoint| endpoint.metrics().clone());
-    let mut setting = Setting { machine, host, references: None, found: None, metrics, twin };
+    let mut setting =
+        Setting { machine, host, references: None, found: None, metrics, twin, sample: None };
     if suite::searched::is_asked(&loaded.plan) {
         match suite::searched::find(&directory, &mut loaded, &mut setting, &stop, &mut live)? {
             suite::searched::Answer::Found => {}
             suite::searched::Answer::Nothing(answer) => return Ok(answer),
         }
     }
+    setting.sample = args.capture_sample;
     let kept = keep(directory, &loaded, &setting, &stop, &mut live);
     live.finish();
     let Kept { summary, page, .. } = kept?;
@@ -99,6 +102,8 @@ pub(crate) struct Setting {
     pub twin: Option<Twin>,
     /// Who else is told what is observed.
     pub metrics: Option<Metrics>,
+    /// Packets to keep as they left and as they came back.
+    pub sample: Option<u32>,
 }
 
 /// What a run has left.
@@ -184,6 +189,21 @@ pub(crate) fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Re
     }
 }
 
+/// Refuses a sample where no port can be listened to.
+fn refuse_sample(count: Option<u32>, plan: &Plan) -> Result<(), Refusal> {
+    let taps = plan.testbed == Testbed::Embedded
+        && plan.peers.is_none()
+        && !plan.topology.sut_kind.is_foreign();
+    match count {
+        Some(_) if !taps => Err(Refusal::Usage(
+            "--capture-sample listens to the ports of the embedded testbed, to a SUT of this \
+             project without peers: leave it out, or the others"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The directory that was asked for, or a dated one below the results.
 pub(crate) fn directory(out: Option<&Path>, plan: &Plan, host: &Host) -> Result<RunDir, Refusal> {
     let made = match out {
@@ -260,6 +280,10 @@ impl Record {
             (None, Testbed::Process, _) => testbed::process::run(plan, stop, &mut observe),
             (None, Testbed::Hosts(file), _) => testbed::hosts::run(plan, file, stop, &mut observe),
             (None, Testbed::Sim, _) => testbed::sim::run(plan, setting.twin, stop, &mut observe),
+            (None, _, known) if setting.sample.is_some() => {
+                let count = setting.sample.unwrap_or_default();
+                sampled(plan, known, count, stop, &mut observe)
+            }
             (None, _, None) => testbed::embedded::run(plan, stop, &mut observe),
             (None, _, Some(known)) => {
                 testbed::embedded::run_beside(plan, known, stop, &mut observe)
@@ -301,6 +325,10 @@ impl Record {
         {
             self.directory.write(evidence::NAME, &capture)?;
         }
+        let begun = started.wall.duration_since(UNIX_EPOCH)?;
+        if let Some(sample) = specimens::capture(outcome, begun)? {
+            self.directory.write(specimens::NAME, &sample)?;
+        }
         let run = identity(&self.directory, plan, started.stamp, outcome.interrupted);
         let (samples, energy) = (&self.samples[..], self.meter.energy());
         let host = setting.host.clone();
@@ -313,6 +341,21 @@ impl Record {
         self.directory.write("summary.json", pretty(&summary)?.as_bytes())?;
         Ok(summary)
     }
+}
+
+/// A run on the embedded testbed of which `count` packets are kept.
+fn sampled(
+    plan: &Plan,
+    known: Option<References>,
+    count: u32,
+    stop: &Stop,
+    observe: &mut dyn FnMut(Observation),
+) -> Result<Outcome, TestbedError> {
+    let known = match known {
+        Some(known) => known,
+        None => testbed::embedded::references(plan, stop, observe)?,
+    };
+    testbed::embedded::run_sampled(plan, known, count, stop, observe)
 }
 
 /// What is said of every run: which plan, by what, when.

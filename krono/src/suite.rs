@@ -57,8 +57,15 @@ pub fn suite(args: &cli::Suite) -> anyhow::Result<Answer> {
     identity.claim(&directory, args.resume, base.source())?;
     let stop = interrupt::stop()?;
     let mut live = live(args);
-    let setting =
-        Setting { machine, host, references: None, found: None, metrics: None, twin: None };
+    let setting = Setting {
+        machine,
+        host,
+        references: None,
+        found: None,
+        metrics: None,
+        twin: None,
+        sample: None,
+    };
     let started = jiff::Timestamp::now();
     let mut bench = Bench::new(&directory, setting, &stop, &mut live, rules.invalid_max)?;
     let results = match args.name {

@@ -15,6 +15,7 @@ pub mod process;
 pub mod program;
 mod reference;
 pub mod sim;
+pub mod tap;
 mod watch;
 
 use dataplane::clock::Nanos;
@@ -60,6 +61,8 @@ pub struct Outcome {
     pub facts: BTreeMap<String, String>,
     /// The systems that ran beside the SUT.
     pub peers: Vec<PeerRun>,
+    /// Packets on both sides, where a sample was asked for.
+    pub specimens: Vec<tap::Specimen>,
     /// The run was stopped before its end: what is here is what was counted until then.
     pub interrupted: bool,
 }

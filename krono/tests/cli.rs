@@ -1,8 +1,10 @@
 //! The command as people and CI call it: what it prints where, and how it exits.
 
+use etherparse::Ipv4HeaderSlice;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -316,6 +318,37 @@ fn a_sut_at_fault_is_caught_and_named() {
             }
         }
     }
+}
+
+/// A sample has each packet as it left and as the SUT sent it on, and an oracle that is not ours reads both.
+#[test]
+fn a_sample_shows_packets_on_both_sides() {
+    if processors() < 2 {
+        return println!("skipped: a run needs two processors");
+    }
+    let folder = folder();
+    let run = ["run", "steady.toml", "--out", "out", "--capture-sample", "40"];
+    let output = krono_within_a_minute(folder.path(), &run);
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", stderr(&output));
+    let file = fs::File::open(folder.path().join("out/sample.pcapng")).expect("it is there");
+    let mut reader = PcapNgReader::new(file).expect("a capture");
+    let (mut sides, mut translated) = ([0, 0], 0);
+    while let Some(block) = reader.next_block() {
+        let Block::EnhancedPacket(packet) = block.expect("a block") else { continue };
+        sides[packet.interface_id as usize] += 1;
+        let header = Ipv4HeaderSlice::from_slice(&packet.data[14..]).expect("a header");
+        assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum());
+        // What comes back from inside bears an external address, and goes to the same server.
+        let inside = |address: Ipv4Addr| address.octets()[0] == 100;
+        let ends = [header.source_addr(), header.destination_addr()];
+        assert!(packet.interface_id == 0 || header.ttl() < 64, "{}", header.ttl());
+        translated += usize::from(packet.interface_id == 1 && !ends.into_iter().any(inside));
+    }
+    assert!((30..=40).contains(&sides[0]), "{sides:?}");
+    assert!(sides[1] * 10 >= sides[0] * 9, "{sides:?}");
+    assert!(translated * 4 > sides[1], "{translated} of {sides:?} left the subscribers' side");
+    let refused = ["run", "steady.toml", "--testbed", "sim", "--capture-sample", "4"];
+    assert_exit(&krono(folder.path(), &refused), 2);
 }
 
 /// Comments of the packets of a pcapng file.

@@ -55,6 +55,7 @@ pub(crate) fn find(
         found: None,
         metrics: setting.metrics.clone(),
         twin: setting.twin,
+        sample: None,
     };
     let mut bench = Bench::new(directory, known, stop, live, INVALID_MAX)?;
     let ended = search(&mut bench, loaded);

@@ -9,6 +9,7 @@ use super::core::{Core, common};
 use super::inject::{self, Due};
 use super::monitor::Reading;
 use super::network::{Awaited, Hands, READY_WITHIN, network, pools};
+use super::tap::{Sampling, Tap};
 use super::watch::Watch;
 use super::{Calibration, Observation, Outcome, References, TestbedError, reference};
 use crate::layout::Layout;
@@ -18,7 +19,7 @@ use dataplane::frame::Arena;
 use dataplane::router::Event;
 use dataplane::run::{Idle, Stop, run_idle};
 use dataplane::thread::{allowed_cpus, pin};
-use format::plan::Plan;
+use format::plan::{Plan, Until};
 use kronogen::run::Notice;
 use krononat::server::entropy;
 use krononat::worker::Counters;
@@ -51,8 +52,23 @@ pub fn run_beside(
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> Result<Outcome, TestbedError> {
+    run_sampled(plan, references, 0, stop, observe)
+}
+
+/// The same, keeping `count` packets of the measured phase as they left and as they came back.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_sampled(
+    plan: &Plan,
+    references: References,
+    count: u32,
+    stop: &Stop,
+    observe: &mut dyn FnMut(Observation),
+) -> Result<Outcome, TestbedError> {
     let clock = Tsc::calibrate();
-    let run = measure(plan, None, &clock, stop, observe)
+    let sampling = (count > 0).then(|| sampling(plan, count));
+    let run = measure(plan, None, sampling.as_ref(), &clock, stop, observe)
         .map_err(|error| TestbedError::failed(plan, error))?;
     let References { wire, forwarder, calibration } = references;
     Ok(Outcome { wire, forwarder, calibration, interrupted: stop.is_set(), ..run })
@@ -75,7 +91,7 @@ pub fn references(
     let known = reference::wire(&alone, &clock, stop).map_err(failed)?;
     let Some(quick) = reference::plan(plan) else { return Ok(known) };
     observe(reference::announce("reference: plain forwarder"));
-    let through = measure(&quick, None, &clock, stop, &mut |_| ()).map_err(failed)?;
+    let through = measure(&quick, None, None, &clock, stop, &mut |_| ()).map_err(failed)?;
     Ok(References { forwarder: reference::of_run(&through), ..known })
 }
 
@@ -104,14 +120,24 @@ pub(crate) fn alone(
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
 ) -> anyhow::Result<Outcome> {
-    let run = measure(plan, store, &Tsc::calibrate(), stop, observe)?;
+    let run = measure(plan, store, None, &Tsc::calibrate(), stop, observe)?;
     Ok(Outcome { interrupted: stop.is_set(), ..run })
+}
+
+/// A sample of the measured phase, spread over its length.
+fn sampling(plan: &Plan, count: u32) -> Arc<Sampling> {
+    let length_ns = match plan.measured_phase().map(|phase| phase.until) {
+        Some(Until::For(ns)) => ns,
+        Some(Until::Held(_) | Until::Validated) | None => 0,
+    };
+    Sampling::new(count, plan.topology.generators(), plan.repeat, Nanos(length_ns))
 }
 
 /// Runs all phases of a plan once, generator and SUT on processors of their own.
 fn measure(
     plan: &Plan,
     store: Option<&Path>,
+    sampling: Option<&Arc<Sampling>>,
     clock: &Tsc,
     stop: &Stop,
     observe: &mut dyn FnMut(Observation),
@@ -181,20 +207,28 @@ fn measure(
                 done.send((due, clock.now())).unwrap_or(());
             }
         });
-        let generated = if stands {
-            kronogen::run::run_cores(&config, ports.generators, clock, stop, |notice| {
-                if let Notice::Begins(phase, start) = notice
-                    && let Some(due) = inject::due(plan, &layout, phase, start)
-                {
-                    order.send(due).unwrap_or(());
-                }
-                injected.try_iter().for_each(|(due, at)| watch.injected(&due, at));
-                let events = noticed.as_mut().map(|it| std::iter::from_fn(|| it.pop().ok()));
-                events.into_iter().flatten().for_each(|event| watch.noticed(&event));
-                watch.notice(notice);
-            })
-        } else {
-            Ok(Vec::new())
+        let measured = plan.measured_phase().map(|phase| &phase.name);
+        let notify = |notice: Notice<'_>| {
+            if let Notice::Begins(phase, start) = notice {
+                let due = inject::due(plan, &layout, phase, start);
+                due.into_iter().for_each(|due| order.send(due).unwrap_or(()));
+                let is_measured = Some(&layout.phase_of(phase).0.name) == measured;
+                let sampled = is_measured.then_some(start);
+                sampling.into_iter().for_each(|sampling| sampling.begin(sampled));
+            }
+            injected.try_iter().for_each(|(due, at)| watch.injected(&due, at));
+            let events = noticed.as_mut().map(|it| std::iter::from_fn(|| it.pop().ok()));
+            events.into_iter().flatten().for_each(|event| watch.noticed(&event));
+            watch.notice(notice);
+        };
+        let generated = match sampling {
+            _ if !stands => Ok(Vec::new()),
+            None => kronogen::run::run_cores(&config, ports.generators, clock, stop, notify),
+            Some(sampling) => {
+                let ports = ports.generators.into_iter().enumerate();
+                let taps = ports.map(|(core, port)| Tap::new(port, core, sampling.clone()));
+                kronogen::run::run_cores(&config, taps.collect(), clock, stop, notify)
+            }
         };
         drop(order);
         finished.set();
@@ -203,7 +237,9 @@ fn measure(
             ended.with_context(|| format!("SUT core {index}"))?;
         }
         anyhow::ensure!(stands, "the SUT was not ready within a minute");
-        Ok(watch.outcome(generated?.into_iter().map(|core| core.records).collect()))
+        let outcome = watch.outcome(generated?.into_iter().map(|core| core.records).collect());
+        let specimens = sampling.map_or_else(Vec::new, |sampling| sampling.specimens());
+        Ok(Outcome { specimens, ..outcome })
     })
 }
 
