@@ -413,10 +413,12 @@ fn wrong_values_are_told_what_was_expected() {
 
 #[test]
 fn more_connections_than_ports_or_addresses_are_refused() {
-    let ports = imix(&[("traffic.subscribers", "16000"), ("sut.port_block", "32")]);
-    let ports = ports.expect_err("524,288 ports");
-    assert!(ports.contains("Set sut.port_block = 64"), "{ports}");
-    assert!(imix(&[("traffic.subscribers", "16000"), ("sut.port_block", "64")]).is_ok());
+    let ports = imix(&[("traffic.subscribers", "8000"), ("sut.port_block", "64")]);
+    let ports = ports.expect_err("512,000 ports");
+    assert!(ports.contains("Set sut.port_block = 128"), "{ports}");
+    assert!(imix(&[("traffic.subscribers", "8000"), ("sut.port_block", "128")]).is_ok());
+    let small = imix(&[("sut.port_block", "32")]).expect_err("less than the SUT takes");
+    assert!(small.contains("a power of two, 64 to 32768"), "{small}");
     let addresses = imix(&[("topology.sut.servers", "64"), ("topology.sut.cores", "100")]);
     assert!(addresses.is_ok(), "{addresses:?}");
     let addresses = imix(&[

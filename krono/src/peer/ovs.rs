@@ -156,15 +156,18 @@ impl<'a> Switch<'a> {
             ));
             flows.push(format!(
                 "table=1,priority=10,ip,ct_state=+trk+new,nw_src={subscribers},\
-                 actions=ct(commit,zone=1,nat(src={range})),{out}"
+                 actions=ct(commit,zone=1,nat(src={range}),table=2)"
             ));
         }
+        // What found no room among the connections comes out of `ct` as it went in.
+        flows.push(format!("table=2,priority=10,ip,nw_src={external},actions={out}"));
+        flows.push("table=2,priority=0,actions=drop".to_owned());
         let management = self.folder.join("br0.mgmt");
         must_with(&format!("ovs-ofctl del-flows unix:{}", management.display()), "")?;
         let add = format!("ovs-ofctl add-flows unix:{} -", management.display());
         must_with(&add, &(flows.join("\n") + "\n"))?;
-        let room = plan.traffic.connections + plan.traffic.connections / 2 + 1000;
-        self.order(&format!("dpctl/ct-set-maxconns {room}"))?;
+        // As many as Krononat would have room for: closed ones stay until their timers end.
+        self.order(&format!("dpctl/ct-set-maxconns {}", plan.sut.table_entries))?;
         self.order("dpctl/ct-disable-tcp-seq-chk")?;
         self.set_timers(plan)
     }
