@@ -184,6 +184,11 @@ impl Drop for Bench {
     fn drop(&mut self) {
         self.services.clear();
         self.sshd = None;
+        // At once, where the kernel takes its time over what is left of a namespace: the next bench
+        // has interfaces of the same names.
+        for name in MACHINES {
+            let _ = Command::new("ip").args(["link", "delete", &format!("{name}m")]).output();
+        }
         let names = [&MACHINES[..], &["router"]].concat();
         for name in names {
             let _ = Command::new("ip").args(["netns", "delete", name]).output();
