@@ -110,6 +110,7 @@ mod tests {
             left_s: None,
             samples: vec![sample],
             drops: BTreeMap::new(),
+            events: Vec::new(),
         }
     }
 

@@ -1,11 +1,11 @@
 //! Ctrl-C and SIGTERM: the first asks the run to end and keep what it has, the second ends it.
 
 use crate::exit::Exit;
+use crate::live;
 use anyhow::Context;
 use dataplane::run::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::Write;
 use std::sync::Arc;
 
 /// A stop that signals set, from now until the end of the process.
@@ -22,9 +22,9 @@ pub fn stop() -> anyhow::Result<Arc<Stop>> {
                 std::process::exit(Exit::Interrupted.code().into());
             }
             asked.set();
-            let text =
-                "interrupted: ending the run and keeping what was measured; once more ends at once";
-            let _ = writeln!(std::io::stderr(), "{text}");
+            live::say(
+                "interrupted: ending the run and keeping what was measured; once more ends at once",
+            );
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).context("no thread")?;

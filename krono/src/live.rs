@@ -1,20 +1,22 @@
 //! What a run shows while it lasts.
 //!
-//! On a terminal a few lines on stderr that renew themselves five times a second; elsewhere one
-//! plain line per second; with `--format jsonl` one JSON object per second on stdout. All show the
-//! same [`view::View`], summed from the samples since the last time. Nothing here is kept or
-//! judged, and a stream that nobody reads any more is no reason to stop a run.
+//! On a terminal lines on stderr that renew themselves five times a second ([`screen`]); elsewhere
+//! one plain line per second, and one for whatever happens; with `--format jsonl` one JSON object per
+//! second on stdout. All show the same [`view::View`], summed from the samples since the last time.
+//! Nothing here is kept or judged, and a stream that nobody reads any more is no reason to stop a
+//! run.
 
+mod page;
+mod screen;
 mod view;
 
 use crate::testbed::Observation;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use screen::Screen;
+pub use screen::say;
 use std::io::Write;
 use std::time::{Duration, Instant};
 use view::View;
 
-/// Time between two looks of a terminal.
-const REDRAW_EVERY: Duration = Duration::from_millis(200);
 /// Time between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
@@ -31,12 +33,7 @@ pub enum Live {
 impl Live {
     /// Lines that renew themselves on stderr.
     pub fn screen() -> Live {
-        Live::Screen(Screen {
-            area: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)),
-            rows: Vec::new(),
-            pace: Pace::new(REDRAW_EVERY),
-            view: View::default(),
-        })
+        Live::Screen(Screen::stderr())
     }
 
     /// A line of text per second to `to`.
@@ -65,7 +62,7 @@ impl Live {
     /// Clears what renews itself, so that the result stands alone.
     pub fn finish(&mut self) {
         if let Live::Screen(screen) = self {
-            let _ = screen.area.clear();
+            screen.clear();
         }
     }
 }
@@ -91,36 +88,6 @@ impl Pace {
     }
 }
 
-/// A few lines of a terminal.
-pub struct Screen {
-    area: MultiProgress,
-    rows: Vec<ProgressBar>,
-    pace: Pace,
-    view: View,
-}
-
-impl Screen {
-    fn observe(&mut self, observation: &Observation, now: Instant) {
-        self.view.add(observation);
-        if !self.pace.due(now) {
-            return;
-        }
-        let lines = self.view.screen();
-        while self.rows.len() < lines.len() {
-            let row = self.area.add(ProgressBar::new_spinner());
-            // The template is our own; one that indicatif refused would only lack its truncation.
-            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
-                row.set_style(style);
-            }
-            self.rows.push(row);
-        }
-        for (row, line) in self.rows.iter().zip(lines.iter().map(String::as_str).chain([""; 64])) {
-            row.set_message(line.to_owned());
-        }
-        self.view.begin();
-    }
-}
-
 /// A stream of lines.
 pub struct Lines {
     to: Box<dyn Write>,
@@ -132,12 +99,21 @@ pub struct Lines {
 impl Lines {
     fn observe(&mut self, observation: &Observation, now: Instant) {
         let begins = self.view.add(observation);
+        if !self.json {
+            for event in view::news(&observation.events) {
+                self.say(&view::event_line(event));
+            }
+        }
         if !self.pace.due(now) && !begins {
             return;
         }
         let line = if self.json { self.view.json() } else { self.view.line() };
-        let _ = writeln!(self.to, "{line}").and_then(|()| self.to.flush());
+        self.say(&line);
         self.view.begin();
+    }
+
+    fn say(&mut self, line: &str) {
+        let _ = writeln!(self.to, "{line}").and_then(|()| self.to.flush());
     }
 }
 
@@ -174,5 +150,19 @@ mod tests {
         let phases: Vec<&str> =
             text.lines().filter_map(|line| line.split_whitespace().next()).collect();
         assert_eq!(phases, ["fill", "fill", "steady", "steady"], "{text}");
+    }
+
+    #[test]
+    fn what_happens_is_said_at_once() {
+        let shared = Shared::default();
+        let mut live = Live::text(Box::new(shared.clone()));
+        let start = Instant::now();
+        live.observe(&view::tests::observation("fail", 0.1), start);
+        let mut killed = view::tests::observation("fail", 0.2);
+        killed.events = view::tests::events();
+        live.observe(&killed, start + Duration::from_millis(100));
+        let text = String::from_utf8(shared.0.lock().expect("one thread").clone()).expect("text");
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(lines, ["  0.150 s  injected  kill sut.server[1]"], "{text}");
     }
 }

@@ -178,6 +178,7 @@ mod tests {
                 left_s,
                 samples: vec![sample(Role::Gen, latency), sample(Role::Sut, None)],
                 drops: BTreeMap::from([("no_port".to_owned(), drops)]),
+                events: Vec::new(),
             });
             text_of(&registry).expect("text")
         };

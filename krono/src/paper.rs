@@ -18,7 +18,7 @@ pub use cost::{NotAPrice, Price};
 
 use crate::cli;
 use crate::exit::{Answer, Exit, Refusal};
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::machine::Machine;
 use crate::run::{self, Setting};
 use crate::rundir::RunDir;
@@ -118,7 +118,7 @@ fn all(
     let mut all = All::new();
     for (number, entry) in (1..).zip(&list.list.run) {
         if !args.no_live {
-            eprintln!("{number}/{}  {}", list.list.run.len(), entry.name);
+            live::say(&format!("{number}/{}  {}", list.list.run.len(), entry.name));
         }
         let made = match workshop.make(list, entry, &all) {
             Err(error) if error.downcast_ref::<Interrupted>().is_some() => return Ok((all, true)),

@@ -2,18 +2,23 @@
 //!
 //! Colour never carries meaning alone: every coloured word can be read without it.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 
 /// Whether to colour what goes to `stream`: a terminal, and the user did not say no
 /// (<https://no-color.org>).
 pub fn colour(stream: &impl IsTerminal) -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    stream.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|t| t != "dumb")
+    renews(stream) && set("NO_COLOR").is_none()
 }
 
-/// Whether lines on `stream` can renew themselves.
+/// Whether lines on `stream` can renew themselves: a terminal, and one that `TERM` says is more than
+/// a typewriter. Where it says nothing, nothing is known of it.
 pub fn renews(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    stream.is_terminal() && set("TERM").is_some_and(|term| term != "dumb")
+}
+
+fn set(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// A colour of the terminal's own palette.

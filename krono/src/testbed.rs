@@ -35,6 +35,8 @@ pub struct Observation {
     pub samples: Vec<Sample>,
     /// Packets dropped so far, by reason, all SUT cores.
     pub drops: BTreeMap<String, u64>,
+    /// What happened since the last observation.
+    pub events: Vec<Event>,
 }
 
 /// What a whole run has counted.

@@ -10,6 +10,7 @@ use super::wire::agent_client::AgentClient;
 use super::wire::{HelloReply, HelloRequest, Order, ProbeRequest, Report, Start, order, report};
 use super::{AGENT_NAME, KEEP_ALIVE, MESSAGE_BYTES_MAX, service};
 use crate::host::VERSION_LINE;
+use crate::live;
 use crate::testbed::program::{End, PATIENCE, Program, Server, parsed};
 use anyhow::{Context, anyhow, bail};
 use dataplane::clock::{Clock, Nanos, Tsc};
@@ -188,7 +189,7 @@ impl Agent {
                 report::Report::Line(line) => {
                     let _ = tell_line.send(parsed(&line));
                 }
-                report::Report::Complaint(text) => eprintln!("{title}: {text}"),
+                report::Report::Complaint(text) => live::say(&format!("{title}: {text}")),
                 report::Report::Started(_) | report::Report::Exit(_) => {}
             });
             // In this order: whoever sees the end of the lines finds the end of the program.

@@ -1,23 +1,25 @@
-//! The run at a glance: samples of an interval, summed per core, as lines or as JSON.
+//! The run at a glance: samples of an interval, summed per core, as a line of text or of JSON.
+//!
+//! What a terminal is shown of it is the business of [`page`](super::page).
 
 use crate::testbed::Observation;
 use analysis::figure;
-use format::sample::{Role, Sample};
+use format::sample::{Event, EventKind, Role, Sample};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Characters of a bar that is full.
-const BAR: usize = 10;
+/// Events that a terminal is shown at most.
+const RECENT_MAX: usize = 5;
 
 /// One core since the last look: rates are means, the rest is of the latest sample.
 #[derive(Clone, Debug, Serialize)]
-struct Core {
-    role: Role,
-    server: u16,
-    core: u16,
-    offered_mpps: f64,
-    forwarded_mpps: f64,
-    busy_share: Option<f64>,
+pub(super) struct Core {
+    pub(super) role: Role,
+    pub(super) server: u16,
+    pub(super) core: u16,
+    pub(super) offered_mpps: f64,
+    pub(super) forwarded_mpps: f64,
+    pub(super) busy_share: Option<f64>,
     connections: Option<u64>,
     latency_p50_us: Option<f64>,
     latency_p99_us: Option<f64>,
@@ -28,33 +30,41 @@ struct Core {
 /// The whole run since the last look.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
-    phase: String,
-    left_s: Option<f64>,
+    pub(super) phase: String,
+    pub(super) left_s: Option<f64>,
+    /// What was left when the phase was first seen: its length, nearly.
+    pub(super) length_s: Option<f64>,
     t_s: f64,
-    drops: BTreeMap<String, u64>,
-    cores: BTreeMap<(Role, u16, u16), Core>,
+    pub(super) drops: BTreeMap<String, u64>,
+    pub(super) cores: BTreeMap<(Role, u16, u16), Core>,
+    /// What happened last, phases apart.
+    pub(super) recent: Vec<Event>,
+    /// What happened since the last look.
+    events: Vec<Event>,
 }
 
 /// One line of `--format jsonl`.
 #[derive(Serialize)]
-struct Progress<'a> {
+pub(super) struct Progress<'a> {
     t_s: f64,
     phase: &'a str,
     left_s: Option<f64>,
-    offered_mpps: f64,
-    forwarded_mpps: f64,
-    missing_share: Option<f64>,
+    pub(super) offered_mpps: f64,
+    pub(super) forwarded_mpps: f64,
+    pub(super) missing_share: Option<f64>,
     connections: u64,
     latency_p50_us: Option<f64>,
     latency_p99_us: Option<f64>,
     drops: &'a BTreeMap<String, u64>,
     cores: Vec<&'a Core>,
+    events: &'a [Event],
 }
 
 impl View {
     /// Starts a new interval.
     pub(super) fn begin(&mut self) {
         self.cores.values_mut().for_each(|core| core.samples = 0);
+        self.events.clear();
     }
 
     /// Adds what was observed; says whether a phase has begun with it.
@@ -63,6 +73,7 @@ impl View {
         if begins {
             self.phase.clone_from(&observation.phase);
             self.cores.clear();
+            self.length_s = observation.left_s;
         }
         self.left_s = observation.left_s;
         self.drops.clone_from(&observation.drops);
@@ -70,6 +81,9 @@ impl View {
             self.t_s = sample.t_s;
             self.add_sample(sample);
         }
+        self.events.extend_from_slice(&observation.events);
+        self.recent.extend(news(&observation.events).cloned());
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT_MAX));
         begins
     }
 
@@ -98,7 +112,7 @@ impl View {
         known.latency_p99_us = sample.latency_p99_us;
     }
 
-    fn progress(&self) -> Progress<'_> {
+    pub(super) fn progress(&self) -> Progress<'_> {
         let generators = || self.cores.values().filter(|core| core.role == Role::Gen);
         // Not `sum`, which makes −0 of no core.
         let sum = |rate: fn(&Core) -> f64| generators().fold(0.0, |sum, core| sum + rate(core));
@@ -120,6 +134,7 @@ impl View {
             latency_p99_us: worst(|core| core.latency_p99_us),
             drops: &self.drops,
             cores: self.cores.values().collect(),
+            events: &self.events,
         }
     }
 
@@ -136,66 +151,45 @@ impl View {
 
     /// One line of text.
     pub(super) fn line(&self) -> String {
-        let head = self.head();
+        let head = match self.left_s {
+            Some(left_s) => format!("{}  {left_s:.1} s left", self.phase),
+            None => self.phase.clone(),
+        };
         if self.cores.is_empty() {
             return head;
         }
         let drops: u64 = self.drops.values().sum();
-        format!("{head}  {}, {} dropped by the SUT", self.rates(), figure::count(drops))
+        let totals = self.totals().join(", ");
+        format!("{head}  {totals}, {} dropped by the SUT", figure::count(drops))
     }
 
-    /// Lines for a terminal: the whole, then each core, then drops.
-    pub(super) fn screen(&self) -> Vec<String> {
-        let mut lines = vec![self.head()];
-        if self.cores.is_empty() {
-            return lines;
-        }
-        lines.push(format!("  {}", self.rates()));
-        lines.extend(self.cores.values().map(Core::line));
-        let drops: Vec<String> = self
-            .drops
-            .iter()
-            .map(|(reason, count)| format!("{reason} {}", figure::count(*count)))
-            .collect();
-        let drops = if drops.is_empty() { "none".to_owned() } else { drops.join(", ") };
-        lines.push(format!("  dropped by the SUT: {drops}"));
-        lines
-    }
-
-    fn head(&self) -> String {
-        match self.left_s {
-            Some(left_s) => format!("{}  {left_s:.1} s left", self.phase),
-            None => self.phase.clone(),
-        }
-    }
-
-    fn rates(&self) -> String {
+    /// Figures of the whole run, in words.
+    pub(super) fn totals(&self) -> [String; 4] {
         let progress = self.progress();
         let us = |latency: Option<f64>| {
             latency.map_or("–".to_owned(), |us| figure::significant(us, 3))
         };
-        format!(
-            "{:.3} of {:.3} Mpps, missing {}, {} connections, latency p50 {} p99 {} µs",
-            progress.forwarded_mpps,
-            progress.offered_mpps,
-            progress.missing_share.map_or("–".to_owned(), figure::percent),
-            figure::count(progress.connections),
-            us(progress.latency_p50_us),
-            us(progress.latency_p99_us),
-        )
+        [
+            format!("{:.3} of {:.3} Mpps", progress.forwarded_mpps, progress.offered_mpps),
+            format!("missing {}", progress.missing_share.map_or("–".to_owned(), figure::percent)),
+            format!("{} connections", figure::count(progress.connections)),
+            format!(
+                "latency p50 {} p99 {} µs",
+                us(progress.latency_p50_us),
+                us(progress.latency_p99_us)
+            ),
+        ]
     }
 }
 
-impl Core {
-    fn line(&self) -> String {
-        let Core { role, server, core, offered_mpps, forwarded_mpps, .. } = self;
-        let busy = self.busy_share.map_or_else(String::new, |share| {
-            let full = (share.clamp(0.0, 1.0) * BAR as f64).round() as usize;
-            let (full, rest) = ("█".repeat(full), "·".repeat(BAR - full));
-            format!("  {full}{rest} {:>3.0} % busy", share * 100.0)
-        });
-        format!("  {role} {server}.{core}  {forwarded_mpps:>7.3} of {offered_mpps:>7.3} Mpps{busy}")
-    }
+/// What is told as an event: phases have a place of their own.
+pub(super) fn news(events: &[Event]) -> impl Iterator<Item = &Event> {
+    events.iter().filter(|event| event.kind != EventKind::Phase)
+}
+
+/// An event in a line of text.
+pub(super) fn event_line(event: &Event) -> String {
+    format!("  {:.3} s  {}  {}", event.t_s, event.kind, event.what)
 }
 
 #[cfg(test)]
@@ -227,7 +221,16 @@ pub(super) mod tests {
             left_s: Some(3.0),
             samples: vec![sample(Role::Gen, t_s, 1e6), sample(Role::Sut, t_s, 1e6)],
             drops: [("ttl".to_owned(), 7)].into(),
+            events: Vec::new(),
         }
+    }
+
+    pub(in super::super) fn events() -> Vec<Event> {
+        let event = |t_s, kind, what: &str| Event { t_s, kind, what: what.to_owned() };
+        vec![
+            event(0.1, EventKind::Phase, "fail"),
+            event(0.15, EventKind::Injected, "kill sut.server[1]"),
+        ]
     }
 
     #[test]
@@ -248,18 +251,6 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_every_core_and_every_reason() {
-        let mut view = View::default();
-        view.add(&observation("steady", 0.1));
-        let lines = view.screen();
-        assert_eq!(lines.len(), 5, "{lines:#?}");
-        assert_eq!(lines[2], "  gen 0.0    1.000 of   2.000 Mpps  █████·····  50 % busy");
-        assert_eq!(lines[4], "  dropped by the SUT: ttl 7");
-        view.add(&Observation { samples: vec![], left_s: None, ..observation("reference", 0.2) });
-        assert_eq!(view.screen(), ["reference"]);
-    }
-
-    #[test]
     fn json_has_the_same_numbers() {
         let mut view = View::default();
         view.add(&observation("steady", 0.1));
@@ -269,5 +260,22 @@ pub(super) mod tests {
         assert_eq!(progress["missing_share"], 0.5);
         assert_eq!(progress["cores"][1]["role"], "sut");
         assert_eq!(progress["drops"]["ttl"], 7);
+        assert_eq!(progress["events"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn json_has_each_event_once_and_a_terminal_the_last_ones() {
+        let mut view = View::default();
+        for i in 0..4 {
+            view.add(&Observation { events: events(), ..observation("fail", f64::from(i)) });
+        }
+        let value: serde_json::Value = serde_json::from_str(&view.json()).expect("JSON");
+        assert_eq!(value["progress"]["events"].as_array().map(Vec::len), Some(8));
+        assert_eq!(value["progress"]["events"][1]["what"], "kill sut.server[1]");
+        view.begin();
+        view.add(&observation("fail", 5.0));
+        let value: serde_json::Value = serde_json::from_str(&view.json()).expect("JSON");
+        assert_eq!(value["progress"]["events"], serde_json::json!([]));
+        assert_eq!(view.recent.len(), 4, "phases are not among them");
     }
 }

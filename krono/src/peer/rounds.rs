@@ -47,8 +47,10 @@ pub fn run(
             let mut tell = |mut observation: Observation| {
                 if at == 0 {
                     observation.samples.iter_mut().for_each(|sample| sample.t_s += offset_s);
+                    observation.events.iter_mut().for_each(|event| event.t_s += offset_s);
                 } else {
                     observation.samples.clear();
+                    observation.events.clear();
                     observation.phase = format!("{kind}: {}", observation.phase);
                 }
                 observe(observation);

@@ -101,6 +101,7 @@ pub(super) fn announce(phase: &str) -> Observation {
         left_s: None,
         samples: Vec::new(),
         drops: BTreeMap::new(),
+        events: Vec::new(),
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Watch<'a> {
     sut: Vec<Vec<SutCore>>,
     last: Option<(Nanos, Vec<Reading>, Vec<Row>)>,
     events: Vec<Event>,
+    /// How many of them were told to whoever observes.
+    told: usize,
     injected: Vec<Injected>,
     /// Takeovers of each SUT core, as last read.
     taken: Vec<u64>,
@@ -58,6 +60,7 @@ impl<'a> Watch<'a> {
             sut: Vec::new(),
             last: None,
             events: Vec::new(),
+            told: 0,
             injected: Vec::new(),
             taken: Vec::new(),
         }
@@ -183,7 +186,9 @@ impl<'a> Watch<'a> {
             Until::Held(_) | Until::Validated => None,
         };
         let drops = monitor::all_drops(&readings);
-        (self.observe)(Observation { phase: phase.name.clone(), left_s, samples, drops });
+        let events = self.events[self.told..].to_vec();
+        self.told = self.events.len();
+        (self.observe)(Observation { phase: phase.name.clone(), left_s, samples, drops, events });
         self.last = Some((now, readings, rows));
     }
 
