@@ -331,6 +331,23 @@ fn the_terminal_text_is_short_and_aligned() {
 }
 
 #[test]
+fn a_figure_that_is_missing_is_named_once_with_the_others_of_its_reason() {
+    let mut summary = fixture::summary();
+    summary.warnings = vec![
+        Warning {
+            field: Some("certificate.steal_share".to_owned()),
+            ..Warning::new("steal", "the host took 3 %")
+        },
+        Warning::unavailable("latency.calibration", "not measured here"),
+        Warning::unavailable("sut.power", "not measured here"),
+    ];
+    let text = text(&summary);
+    assert!(!text.contains("steal_share") && text.contains("the host took 3 %\n"), "{text}");
+    assert!(text.contains("latency.calibration, sut.power: not measured here"), "{text}");
+    assert_eq!(text.matches("not measured here").count(), 1, "{text}");
+}
+
+#[test]
 fn attacks_and_what_stopped_them_are_on_the_terminal() {
     let mut summary = fixture::summary();
     summary.sut.drops.clear();

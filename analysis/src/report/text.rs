@@ -85,11 +85,12 @@ pub fn text(summary: &Summary) -> String {
 fn warnings(summary: &Summary) -> Vec<String> {
     let mut lines: Vec<(Vec<&str>, &str)> = Vec::new();
     for warning in &summary.warnings {
-        let fields =
+        let missing = warning.field.as_deref().filter(|_| warning.kind == "unavailable");
+        let known =
             lines.iter_mut().find(|(fields, of)| !fields.is_empty() && *of == warning.message);
-        match (&warning.field, fields) {
+        match (missing, known) {
             (Some(field), Some((fields, _))) => fields.push(field),
-            (field, _) => lines.push((field.as_deref().into_iter().collect(), &warning.message)),
+            (field, _) => lines.push((field.into_iter().collect(), &warning.message)),
         }
     }
     let sentence = |(fields, message): (Vec<&str>, &str)| match fields.join(", ") {
