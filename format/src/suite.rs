@@ -110,6 +110,8 @@ pub struct FrameSize {
 pub struct LatencyAtRate {
     /// Rate offered, in packets per second.
     pub rate_pps: f64,
+    /// What share of the throughput this is: less than 1 where the generator was late at more.
+    pub throughput_share: f64,
     /// Length of each trial in seconds.
     pub trial_s: f64,
     /// Medians of the trials.
@@ -172,8 +174,12 @@ pub struct BackToBack {
 pub struct DelaySize {
     /// Frame size in bytes, or the name of the mix.
     pub frame: String,
-    /// The throughput, at which it is measured.
+    /// The throughput.
     pub throughput: Found,
+    /// Rate at which times are measured, in packets per second.
+    pub rate_pps: Option<f64>,
+    /// What share of the throughput this is: less than 1 where the generator was late at more.
+    pub throughput_share: Option<f64>,
     /// Typical latency: the median of each repetition.
     pub typical_us: Spread,
     /// Worst-case latency: the 99.9th percentile of each.
@@ -335,6 +341,10 @@ pub struct Phase {
     pub sent_late: u64,
     /// Share of batches for which the network had no room, 0 to 1.
     pub room_limited_share: f64,
+    /// Packets, openings and closings given up because a generator core stood still when they fell
+    /// due.
+    #[serde(default)]
+    pub paused: u64,
     /// Longest pause of a generator core, in microseconds.
     pub longest_gap_us: f64,
     /// Connections established.

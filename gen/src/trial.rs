@@ -33,6 +33,7 @@ pub(crate) struct Trial {
     pub(crate) held_peak: u32,
     pub(crate) batches: u64,
     pub(crate) room_limited: u64,
+    pub(crate) paused: u64,
     pub(crate) longest_gap: Nanos,
     pub(crate) load_before: Load,
     pub(crate) load: Load,
@@ -86,6 +87,10 @@ pub struct Record {
     /// near all of them says that the generator waited for the network, none that the generator
     /// itself was the limit.
     pub room_limited: u64,
+    /// Packets, openings and closings given up because they fell due while this core stood still for
+    /// more than [`BACKLOG`](crate::schedule::BACKLOG): the system under test was never asked.
+    #[serde(default)]
+    pub paused: u64,
     /// Longest time between two steps: a preemption by the host shows here.
     pub longest_gap_ns: u64,
     /// Share of the time in steps that moved packets; `null` where it was not measured.
@@ -165,6 +170,7 @@ impl Trial {
             held_peak: self.held_peak,
             batches: self.batches,
             room_limited: self.room_limited,
+            paused: self.paused,
             longest_gap_ns: self.longest_gap.0,
             busy_share: self.load.busy_share(),
             verdicts: self.verdicts,

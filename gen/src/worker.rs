@@ -26,7 +26,7 @@ use crate::inspect::Inspector;
 use crate::mix::Mix;
 use crate::popularity::Popularity;
 use crate::population::{Ages, Population};
-use crate::schedule::{Course, Pacer};
+use crate::schedule::{BACKLOG, Course, Pacer};
 use crate::segment::Segment;
 use crate::stamp::{Direction, Source, TrialId, UdpStamp, ticks, window};
 use crate::template::{self, Hop};
@@ -49,6 +49,10 @@ use window::Window;
 
 /// Time between two publications of latency quantiles, which cost a pass over the histogram.
 const QUANTILES_EVERY: Nanos = Nanos(100_000_000);
+
+/// Batches in which a phase sends, at its end, what fell due in its last steps: as much as a ring
+/// holds.
+const LAST_BATCHES: usize = 64;
 
 /// Lengths of a burst of control segments and first datagrams.
 const SHORT: [u16; BURST] = [SHORTEST as u16; BURST];
@@ -100,6 +104,8 @@ pub struct Generator<P: Port> {
     last_step: Nanos,
     /// First step after the last pause, which is longer than a packet may be late.
     back: Nanos,
+    /// Whether this step comes after a pause so long that what fell due in it is given up.
+    away: bool,
     /// When data was due last and the port had no room.
     no_room: Nanos,
     drained_at: Nanos,
@@ -246,6 +252,7 @@ impl<P: Port> Generator<P> {
             failed: 0,
             last_step: Nanos(0),
             back: Nanos(0),
+            away: false,
             no_room: Nanos(0),
             drained_at: Nanos(0),
             quantiles_at: Nanos(0),
@@ -337,17 +344,19 @@ impl<P: Port> Generator<P> {
             }
             Stage::Ready => {}
             Stage::Running => {
-                let gap = now.since(self.last_step);
+                let before = self.last_step;
+                let gap = now.since(before);
                 trial.longest_gap = trial.longest_gap.max(gap);
                 self.last_step = now;
                 if gap > LATE {
                     self.back = now;
                 }
+                self.away = gap > BACKLOG;
                 if let Until::For(span) = self.plan.phases[self.phase].until
                     && now.since(trial.start).0 >= span
                 {
                     let end = trial.start + Nanos(span);
-                    self.end_sending(now, end);
+                    self.end_sending(before, now, end);
                 }
             }
             Stage::Draining if now >= self.drained_at => {
@@ -358,21 +367,37 @@ impl<P: Port> Generator<P> {
         }
     }
 
-    /// Sends what was due before the end of the phase, as far as it goes, and nothing after.
+    /// Sends what was due before the end of the phase, as far as it goes, and nothing after. What fell
+    /// due since the step `before` goes out however much it is; who was behind by then sends one
+    /// batch, as in any step.
     #[cold]
-    fn end_sending(&mut self, now: Nanos, end: Nanos) {
+    fn end_sending(&mut self, before: Nanos, now: Nanos, end: Nanos) {
         let last = Nanos(end.0 - 1);
-        self.churn(now, last);
-        if self.plan.phases[self.phase].rate != Rate::Max {
-            self.send(now, last);
+        let paced = self.plan.phases[self.phase].rate != Rate::Max;
+        let behind =
+            [&self.opening, &self.closing, &self.sending].iter().any(|it| it.is_due(before));
+        for _ in 0..if behind { 1 } else { LAST_BATCHES } {
+            let sent = self.churn(now, last) + if paced { self.send(now, last) } else { 0 };
+            if sent == 0 {
+                break;
+            }
         }
         let (opening, sending) = (self.opening.give_up(last), self.sending.give_up(last));
         self.withhold(opening);
+        self.book_paused(opening + sending);
         let trial = &mut self.trials[self.phase];
         trial.ledger.planned += sending;
         trial.ledger.unsent += sending;
         trial.stop = end;
         self.drain(now);
+    }
+
+    /// Counts what is given up, of whichever kind, where a pause of this core is to blame.
+    #[inline]
+    fn book_paused(&mut self, given_up: u64) {
+        if self.away {
+            self.trials[self.phase].paused += given_up;
+        }
     }
 
     fn drain(&mut self, now: Nanos) {

@@ -13,7 +13,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
-pub use certificate::LATE;
+pub use certificate::{LATE, SENT_LATE};
 pub use latency::log as latency_log;
 pub(crate) use latency::{add as add_histogram, empty as empty_histogram};
 pub use recovery::{connection_rows, windows as recovery_windows};

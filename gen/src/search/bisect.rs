@@ -21,7 +21,9 @@ impl Bracket {
 }
 
 /// Bisects `range` in proportion, not in difference, until the error is at most `precision`, or the
-/// bounds are next to each other. Asks for the highest load first and then for the lowest.
+/// bounds are next to each other. Begins with the highest load and goes down by growing steps until one
+/// passes: a half, an eighth, a 128th. A trial of so many connections is as long as its rate is low, so
+/// the lowest is asked for last.
 ///
 /// # Errors
 /// The first one of `passes`.
@@ -33,10 +35,15 @@ pub fn bisect<E>(
     if passes(range.max)? {
         return Ok(Bracket { lower: Some(range.max), upper: None });
     }
-    if range.min == range.max || !passes(range.min)? {
-        return Ok(Bracket { lower: None, upper: Some(range.min) });
+    let (mut upper, mut step) = (range.max, 2.0);
+    while upper > range.min {
+        let lower = range.clamp(upper / step);
+        if passes(lower)? {
+            return narrow(lower, upper, precision, passes);
+        }
+        (upper, step) = (lower, step * step);
     }
-    narrow(range.min, range.max, precision, passes)
+    Ok(Bracket { lower: None, upper: Some(range.min) })
 }
 
 /// The same search again, where an earlier one has said where the answer is likely to be: asks on
@@ -57,13 +64,28 @@ pub fn again<E>(
     let upper = range.clamp(upper * (1.0 + 2.0 * precision));
     match (passes(lower)?, passes(upper)?) {
         (true, false) => narrow(lower, upper, precision, passes),
-        (true, true) if upper < range.max => {
-            bisect(Range { min: upper, ..range }, precision, passes)
-        }
-        (true, true) => Ok(Bracket { lower: Some(upper), upper: None }),
+        (true, true) => rise(range, upper, precision, passes),
         (false, _) if lower > range.min => bisect(Range { max: lower, ..range }, precision, passes),
         (false, _) => Ok(Bracket { lower: None, upper: Some(lower) }),
     }
+}
+
+/// From `lower`, which passed, up by growing steps until one does not pass, then bisects.
+fn rise<E>(
+    range: Range,
+    mut lower: f64,
+    precision: f64,
+    mut passes: impl FnMut(f64) -> Result<bool, E>,
+) -> Result<Bracket, E> {
+    let mut step = 2.0;
+    while lower < range.max {
+        let upper = range.clamp(lower * step);
+        if !passes(upper)? {
+            return narrow(lower, upper, precision, passes);
+        }
+        (lower, step) = (upper, step * step);
+    }
+    Ok(Bracket { lower: Some(lower), upper: None })
 }
 
 /// Bisects between `lower`, which passed, and `upper`, which did not.
@@ -135,6 +157,29 @@ mod tests {
         let all = |answer| bisect(range, 0.1, |_| Ok::<bool, Infallible>(answer));
         assert_eq!(all(false), Ok(Bracket { lower: None, upper: Some(5.0) }));
         assert_eq!(all(true), Ok(Bracket { lower: Some(50.0), upper: None }));
+    }
+
+    #[test]
+    fn low_loads_are_asked_for_only_where_higher_ones_fail() {
+        let mut asked = Vec::new();
+        let found = bisect(Range::new(1.0, 1e6), 0.5, |load| {
+            asked.push(load);
+            Ok::<_, Infallible>(load <= 3e5)
+        });
+        assert_eq!(found, Ok(Bracket { lower: Some(250_000.0), upper: Some(500_000.0) }));
+        assert_eq!(asked, [1e6, 500_000.0, 125_000.0, 250_000.0]);
+    }
+
+    #[test]
+    fn high_loads_are_asked_for_only_where_lower_ones_pass() {
+        let mut asked = Vec::new();
+        let before = Bracket { lower: Some(1_000.0), upper: Some(1_010.0) };
+        let found = again(Range::new(1.0, 1e6), before, 0.25, |load| {
+            asked.push(load);
+            Ok::<_, Infallible>(load <= 2_500.0)
+        });
+        assert_eq!(found, Ok(Bracket { lower: Some(2_143.0), upper: Some(2_548.0) }));
+        assert_eq!(asked, [500.0, 1_515.0, 3_030.0, 2_143.0, 2_548.0]);
     }
 
     #[test]

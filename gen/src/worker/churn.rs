@@ -131,6 +131,7 @@ impl<P: Port> Generator<P> {
         if !filling {
             // A fill is a number, not a rate: what is behind is opened later.
             self.withhold(shed);
+            self.book_paused(shed);
         }
         let room = self.churn_room(now);
         let mut frames = Burst::new();
@@ -224,7 +225,8 @@ impl<P: Port> Generator<P> {
             self.closing.give_up(horizon);
             return 0;
         }
-        self.closing.shed(now);
+        let shed = self.closing.shed(now);
+        self.book_paused(shed);
         let room = self.churn_room(now);
         let mut frames = Burst::new();
         self.port.alloc(&mut frames, room);

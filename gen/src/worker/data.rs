@@ -159,6 +159,8 @@ impl<P: Port> Generator<P> {
             return 0;
         }
         let shed = self.sending.shed(now);
+        self.book_paused(shed);
+        let trial = &mut self.trials[self.phase];
         trial.ledger.planned += shed;
         trial.ledger.unsent += shed;
         let mut left = room.min(batch);

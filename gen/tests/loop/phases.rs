@@ -112,8 +112,9 @@ fn a_plan_the_link_cannot_follow_is_unsent_not_lost() {
     let mut arena = Arena::new(64).expect("memory");
     let mut rig = Rig::new(&config, vec![loopback(&mut arena, 16)]);
     (0..2).for_each(|phase| rig.run_phase(phase));
-    let ledger = rig.cores[0].records()[1].ledger;
-    assert_eq!((ledger.planned, ledger.lost()), (250_000, 0));
+    let record = rig.cores[0].records().remove(1);
+    let ledger = record.ledger;
+    assert_eq!((ledger.planned, ledger.lost(), record.paused), (250_000, 0, 0));
     // Sixteen packets in a step of 10 µs are 1.6 Mpps.
     assert!((ledger.sent as f64 - 1.6e6 * 0.050).abs() < 1.6e6 * 0.001, "{ledger:?}");
     // What waits for room waits for the network, and the generator was there all the time.
@@ -150,6 +151,48 @@ fn a_generator_that_pauses_while_the_link_is_full_is_late_too() {
     let ledger = away_for_3_ms(5e6, 16);
     // Sixteen packets in a step, for the 10 ms after which what fell due before is given up.
     assert!((15_000..17_000).contains(&ledger.sent_late), "{ledger:?}");
+}
+
+#[test]
+fn what_fell_due_in_a_pause_and_was_given_up_is_told_apart_from_what_had_no_room() {
+    let mut phase = steady(Rate::Pps(1e6), 50);
+    phase.open_per_s = 1e4;
+    let config = config(2_000, vec![fill(100), phase]);
+    let mut arena = Arena::new(32_768).expect("memory");
+    let mut rig = Rig::new(&config, vec![loopback(&mut arena, 16_384)]);
+    rig.run_phase(0);
+    rig.begin(1);
+    (0..100).for_each(|_| rig.turn());
+    rig.now = rig.now + Nanos(25_000_000);
+    while !rig.has_ended(1) {
+        rig.turn();
+    }
+    let record = rig.cores[0].records().remove(1);
+    // Of 25 ms the last 10 are made up for, of packets and of openings.
+    assert_eq!(record.ledger.unsent, record.paused);
+    assert!((15_100..15_200).contains(&record.paused), "{record:?}");
+}
+
+#[test]
+fn what_falls_due_in_the_last_step_is_sent_however_long_it_was() {
+    for (open_per_s, rate) in [(1e6, Rate::None), (0.0, Rate::Pps(1e6))] {
+        let phase = Phase { open_per_s, ..steady(rate, 50) };
+        let config = config(60_000, vec![fill(100), phase]);
+        let mut arena = Arena::new(32_768).expect("memory");
+        let mut rig = Rig::new(&config, vec![loopback(&mut arena, 16_384)]);
+        rig.run_phase(0);
+        let end = rig.begin(1) + Nanos(50_000_000);
+        while rig.now + Nanos(200_000) < end {
+            rig.turn();
+        }
+        rig.now = end;
+        while !rig.has_ended(1) {
+            rig.turn();
+        }
+        let record = rig.cores[0].records().remove(1);
+        assert_eq!((record.ledger.unsent, record.ledger.lost()), (0, 0), "{open_per_s}");
+        assert_eq!(record.opened + record.ledger.data_sent(), 50_000, "{open_per_s}");
+    }
 }
 
 #[test]

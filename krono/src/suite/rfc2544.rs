@@ -9,7 +9,7 @@ use crate::cli::Part;
 use format::genome::Genome;
 use format::plan::Search;
 use format::scenario::keys::Keys;
-use format::suite::{BackToBack, FrameSize, LatencyAtRate, LossPoint};
+use format::suite::{BackToBack, FrameSize, LatencyAtRate, LossPoint, Trial};
 use format::unit::PacketRate;
 use kronogen::search::Range;
 use kronogen::search::bisect::{self, Bracket};
@@ -82,23 +82,21 @@ fn frame_size(
     Ok(result)
 }
 
-/// Latency at a rate, in trials of which none may be late (section 26.2).
+/// Latency at the throughput (section 26.2).
 fn latency(
     bench: &mut Bench<'_>,
     traffic: &Traffic<'_>,
     rules: &Rules,
-    pps: f64,
+    ndr_pps: f64,
 ) -> Result<LatencyAtRate, Ended> {
-    let (mut typical, mut worst) = (Vec::new(), Vec::new());
-    for number in 1..=rules.repetitions {
-        let key = format!("latency/{number}-{pps}pps");
-        let trial = traffic.trial(bench, &key, pps, rules.latency_s, Judge::Times)?;
-        typical.extend(trial.latency_us.p50);
-        worst.extend(trial.latency_us.p999);
-    }
+    let trial_s = rules.latency_s;
+    let timed = traffic.timed(bench, "latency", ndr_pps, (trial_s, rules.repetitions))?;
+    let of = |value: fn(&Trial) -> Option<f64>| timed.trials.iter().filter_map(value).collect();
+    let typical: Vec<f64> = of(|trial| trial.latency_us.p50);
     let mean_us = analysis::stats::mean(&typical);
-    let (typical_us, worst_us) = (spread(typical), spread(worst));
-    Ok(LatencyAtRate { rate_pps: pps, trial_s: rules.latency_s, typical_us, worst_us, mean_us })
+    let (typical_us, worst_us) = (spread(typical), spread(of(|trial| trial.latency_us.p999)));
+    let (rate_pps, throughput_share) = (timed.rate_pps, timed.throughput_share);
+    Ok(LatencyAtRate { rate_pps, throughput_share, trial_s, typical_us, worst_us, mean_us })
 }
 
 /// From the highest rate down, until two in a row lose nothing (section 26.3).

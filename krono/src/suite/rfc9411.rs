@@ -81,7 +81,7 @@ fn holds(trial: &Trial, asked: f64) -> bool {
     // One more or less on a core is rounding.
     let near = |count: u64| count as f64 >= asked - missing - ROUNDING;
     phase.failed as f64 <= missing
-        && phase.unsent as f64 <= missing
-        && near(phase.opened)
-        && near(phase.closed)
+        && phase.unsent.saturating_sub(phase.paused) as f64 <= missing
+        && near(phase.opened + phase.paused)
+        && near(phase.closed + phase.paused)
 }

@@ -42,7 +42,8 @@ const OVER: f64 = 1.25;
 const SERVED_MIN: f64 = 0.9;
 /// Connections with which a search for the capacity begins, and most it asks for.
 const CAPACITY_FROM: f64 = 1024.0;
-const CAPACITY_MAX: f64 = (1u64 << 27) as f64;
+/// The latter is a little less than a core of the generator holds.
+const CAPACITY_MAX: f64 = ((1u64 << 27) - 1024) as f64;
 
 /// A SUT of fixed size, of which elementary tests ask more or less.
 pub(super) struct Device<'a> {
@@ -107,16 +108,17 @@ impl<'a> Device<'a> {
         PhaseKeys { rate: Some(RateKeys::Level(rate)), validate: true, ..blank(VALIDATE) }
     }
 
-    /// Whether all connections of a trial were opened in their first attempt and are there.
+    /// Whether all connections of a trial that were asked for were opened in their first attempt and
+    /// are there.
     fn holds(&self, trial: &Trial, connections: u64) -> bool {
         let Some(opened) = trial.phase(ESTABLISH) else { return false };
         let Some(valid) = trial.phase(VALIDATE) else { return false };
         let missing = self.failed_share_max * connections as f64;
         let few = |count: u64| count as f64 <= missing;
         let retried = if self.failed_share_max > 0.0 { 0 } else { opened.retried };
-        let whole = connections.saturating_sub(self.generators);
+        let whole = connections.saturating_sub(self.generators + opened.paused);
         let there = valid.kept + valid.gone;
-        few(opened.failed + retried + opened.unsent)
+        few(opened.failed + retried + opened.unsent.saturating_sub(opened.paused))
             && few(valid.gone)
             && few(whole.saturating_sub(opened.opened))
             && few(opened.opened.saturating_sub(there))
@@ -175,7 +177,7 @@ impl<'a> Device<'a> {
         let least = CAPACITY_FROM * self.generators as f64;
         let mut most = least;
         while most < CAPACITY_MAX {
-            let next = most * 2.0;
+            let next = (most * 2.0).min(CAPACITY_MAX);
             let loaded = self.establish(next as u64, self.pace(next as u64, per_s), 0)?;
             if !bench.has_room_for(&loaded) {
                 break;
@@ -260,7 +262,9 @@ fn teardown(
             let trial = bench.trial(&key, &loaded, References::default(), Judge::Setups)?;
             let whole = connections.saturating_sub(device.generators);
             Ok::<_, Ended>(trial.phase(CLOSE).is_some_and(|phase| {
-                phase.closed >= whole && phase.unsent == 0 && phase.arrived == phase.planned
+                phase.closed + phase.paused >= whole
+                    && phase.unsent == 0
+                    && phase.arrived == phase.planned
             }))
         };
         bisect::again(range, before, rules.goal.width, passes)

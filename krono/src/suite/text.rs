@@ -151,7 +151,8 @@ fn latency(sizes: &[FrameSize]) -> Option<Titled> {
         .iter()
         .filter_map(|size| {
             let it = size.latency.as_ref()?;
-            let mut row = vec![size.frame.clone(), whole(Some(it.rate_pps)), number(it.mean_us, 3)];
+            let rate = of_throughput(it.rate_pps, it.throughput_share);
+            let mut row = vec![size.frame.clone(), rate, number(it.mean_us, 3)];
             row.extend(spread(&it.typical_us, 3));
             row.extend([number(it.worst_us.median, 3), number(it.worst_us.max, 3)]);
             Some(row)
@@ -214,6 +215,12 @@ fn back_to_back(sizes: &[FrameSize]) -> Option<Titled> {
     (!rows.is_empty()).then(|| (title.to_owned(), table(&header, rows)))
 }
 
+/// A rate at which times are measured, with its share of the throughput where that is not all of it.
+fn of_throughput(rate_pps: f64, share: f64) -> String {
+    let rate = whole(Some(rate_pps));
+    if share < 1.0 { format!("{rate} ({})", figure::percent(share)) } else { rate }
+}
+
 /// Median, 1st and 99th percentile.
 fn spread(spread: &Spread, digits: usize) -> [String; 3] {
     [spread.median, spread.p1, spread.p99].map(|value| number(value, digits))
@@ -221,8 +228,8 @@ fn spread(spread: &Spread, digits: usize) -> [String; 3] {
 
 fn rfc8219(sizes: &[DelaySize]) -> Vec<Titled> {
     let row = |size: &DelaySize| {
-        let rate = whole(size.throughput.lower_mpps.map(|mpps| mpps * 1e6));
-        let rate = at_least(rate, size.throughput.at_least);
+        let timed = size.rate_pps.zip(size.throughput_share);
+        let rate = timed.map_or("-".to_owned(), |(pps, share)| of_throughput(pps, share));
         let mut row = vec![size.frame.clone(), rate];
         for of in [&size.typical_us, &size.worst_us, &size.pdv_us] {
             row.extend(spread(of, 3));

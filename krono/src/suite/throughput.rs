@@ -24,6 +24,8 @@ const OPEN_PER_S: f64 = 250e3;
 const HEADROOM: f64 = 0.95;
 /// How much more than it forwards at most a SUT is offered.
 const BEYOND: f64 = 1.5;
+/// Shares of a throughput at which times are measured: the highest at which the generator is in time.
+const TIMED_SHARES: [f64; 4] = [1.0, 0.9, 0.75, 0.5];
 /// Least rate tried, as a share of the highest.
 const LEAST: f64 = 1e-3;
 
@@ -146,6 +148,31 @@ impl<'a> Traffic<'a> {
         bench.trial(&format!("{}/{key}", self.name), &loaded, self.references, judge)
     }
 
+    /// Trials of which none may be late, `times` of them at the throughput `ndr_pps`; where the
+    /// generator cannot be in time at it, at the highest share of it at which it can.
+    pub(super) fn timed(
+        &self,
+        bench: &mut Bench<'_>,
+        key: &str,
+        ndr_pps: f64,
+        (seconds, times): (f64, u32),
+    ) -> Result<Timed, Ended> {
+        let mut late = None;
+        for throughput_share in TIMED_SHARES {
+            let rate_pps = (ndr_pps * throughput_share).round().max(1.0);
+            let made = (1..=times).map(|number| {
+                let key = format!("{key}/{number}-{rate_pps}pps");
+                self.trial(bench, &key, rate_pps, seconds, Judge::Times)
+            });
+            match made.collect() {
+                Ok(trials) => return Ok(Timed { rate_pps, throughput_share, trials }),
+                Err(ended @ Ended::Invalid { .. }) => late = Some(ended),
+                Err(ended) => return Err(ended),
+            }
+        }
+        Err(late.expect("there are shares"))
+    }
+
     /// Searches for the throughput of a goal.
     pub(super) fn search(
         &self,
@@ -158,6 +185,14 @@ impl<'a> Traffic<'a> {
             self.trial(bench, &key, ask.load, ask.seconds, Judge::Packets)
         })
     }
+}
+
+/// Trials in which times were measured.
+pub(super) struct Timed {
+    /// Rate of all of them, and what share of the throughput it is.
+    pub rate_pps: f64,
+    pub throughput_share: f64,
+    pub trials: Vec<Trial>,
 }
 
 /// A length in a key, without digits that nobody reads.
@@ -196,7 +231,9 @@ pub(super) fn find(
     let found = mlr::search(goal, range, |ask| {
         let trial = make(ask, made.len() + 1)?;
         made.push((ask.load, bound(&trial)));
-        let (planned, arrived) = data(&trial).map_or((0, 0), |it| (it.planned, it.arrived));
+        // What a pause of the generator kept back was never offered.
+        let offered = |it: &format::suite::Phase| (it.planned - it.paused, it.arrived);
+        let (planned, arrived) = data(&trial).map_or((0, 0), offered);
         Ok::<_, Ended>(search::Trial::of(ask.load, ask.seconds, planned, arrived))
     })?;
     let limit = found.upper.unwrap_or(range.max);
@@ -224,7 +261,7 @@ pub(super) fn find(
 fn bound(trial: &Trial) -> Option<Bound> {
     let phase = data(trial)?;
     let lost = phase.planned.saturating_sub(phase.arrived + phase.unsent);
-    match (lost, phase.unsent) {
+    match (lost, phase.unsent.saturating_sub(phase.paused)) {
         (0, 0) => Some(Bound::Link),
         (0, _) => trial.bound,
         _ => Some(Bound::Sut),

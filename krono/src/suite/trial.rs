@@ -1,6 +1,6 @@
 //! From a run to the trial of a suite: its counts, phase by phase, and whether they may be used.
 
-use crate::summarise::LATE;
+use crate::summarise::{LATE, SENT_LATE};
 use crate::testbed::{Outcome, PhaseOutcome};
 use format::Summary;
 use format::plan::Testbed;
@@ -16,16 +16,20 @@ const ROOM_LIMITED_MIN: f64 = 0.5;
 const OVERLOADED_MIN: f64 = 0.9;
 /// Longest pause of a generator that opens connections in time: what is further behind is shed.
 const GAP_US_MAX: f64 = 10_000.0;
+/// Share of what was planned that may be missing because the generator itself stood still.
+const PAUSED_SHARE_MAX: f64 = 0.01;
 
 /// By which rules a trial is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judge {
     /// Packets are counted. That the generator waited for a SUT that was offered too much is a
-    /// result; that it was late by itself is not.
+    /// result; that it was late by itself is one only where nothing was lost, since what is late
+    /// comes in a burst and is the harder to forward.
     Packets,
     /// Times are measured: the certificate must hold whatever the reason.
     Times,
-    /// Connections are counted: where some are missing the generator must not have paused.
+    /// Connections are counted: where some are missing that were asked for the generator must not
+    /// have paused.
     Setups,
 }
 
@@ -62,14 +66,12 @@ pub(super) fn of(
 /// late is `excused` where it was made to wait.
 fn reasons(judge: Judge, certificate: &[String], excused: bool, phases: &[Phase]) -> Vec<String> {
     let mut reasons = certificate.to_vec();
-    if judge != Judge::Times && excused {
-        reasons.retain(|reason| !reason.starts_with(LATE));
+    if judge != Judge::Times {
+        let whole = phases.last().is_some_and(is_whole);
+        let forgiven = |reason: &String| excused || whole && reason.contains(SENT_LATE);
+        reasons.retain(|reason| !(reason.starts_with(LATE) && forgiven(reason)));
     }
-    let paused = |phase: &&Phase| {
-        let missing = phase.failed + phase.retried + phase.unsent > 0;
-        missing && phase.longest_gap_us > GAP_US_MAX
-    };
-    if let Some(phase) = phases.iter().find(paused).filter(|_| judge == Judge::Setups) {
+    if let Some(phase) = phases.iter().find(|it| is_spoilt(it)).filter(|_| judge == Judge::Setups) {
         reasons.push(format!(
             "{LATE}: it paused for {:.1} ms in `{}` and opened less than it was asked to",
             phase.longest_gap_us / 1e3,
@@ -77,6 +79,20 @@ fn reasons(judge: Judge, certificate: &[String], excused: bool, phases: &[Phase]
         ));
     }
     reasons
+}
+
+/// Whether every packet that was due while the generator ran came back.
+fn is_whole(phase: &Phase) -> bool {
+    phase.planned > 0 && phase.arrived + phase.paused >= phase.planned
+}
+
+/// Whether a pause of the generator may be why connections are missing, or is why more of them were
+/// not asked for than a trial can do without.
+fn is_spoilt(phase: &Phase) -> bool {
+    let missing = phase.failed + phase.retried + phase.unsent.saturating_sub(phase.paused);
+    let asked = phase.opened.max(phase.closed) + phase.failed + phase.paused;
+    missing > 0 && phase.longest_gap_us > GAP_US_MAX
+        || phase.paused as f64 > PAUSED_SHARE_MAX * asked as f64
 }
 
 /// Whether the SUT was offered more than it can take, which makes whoever sends wait.
@@ -103,6 +119,7 @@ fn phase(outcome: &PhaseOutcome) -> Phase {
         unsent: ledger.unsent,
         sent_late: ledger.sent_late,
         room_limited_share: if batches > 0 { limited as f64 / batches as f64 } else { 0.0 },
+        paused: sum(|it| it.paused),
         longest_gap_us: gap_ns as f64 / 1e3,
         opened: sum(|it| it.opened),
         failed: sum(|it| it.failed),
@@ -144,10 +161,46 @@ mod tests {
     }
 
     #[test]
+    fn a_late_generator_of_which_all_came_back_has_shown_that_it_can_be_forwarded() {
+        let late = [format!("{LATE}: 3 % of the packets {SENT_LATE} 100 us after their instant")];
+        let slow = [format!("{LATE}: it sent 98 % of the planned rate")];
+        let phase = |arrived, paused| {
+            [Phase { planned: 1000, arrived, paused, unsent: paused, ..Phase::default() }]
+        };
+        for (judge, phases, certificate, reasons_left) in [
+            (Judge::Packets, phase(1000, 0), &late, 0),
+            (Judge::Packets, phase(997, 3), &late, 0),
+            (Judge::Packets, phase(999, 0), &late, 1),
+            (Judge::Packets, phase(0, 0), &late, 1),
+            (Judge::Times, phase(1000, 0), &late, 1),
+            (Judge::Packets, phase(980, 20), &slow, 1),
+        ] {
+            let left = reasons(judge, certificate, false, &phases);
+            assert_eq!(left.len(), reasons_left, "{judge:?} {phases:?}");
+        }
+    }
+
+    #[test]
     fn connections_that_are_missing_after_a_pause_say_nothing() {
         let phase = |retried, longest_gap_us| Phase { retried, longest_gap_us, ..Phase::default() };
         for (phase, invalid) in
             [(phase(0, 50_000.0), 0), (phase(3, 900.0), 0), (phase(3, 10_001.0), 1)]
+        {
+            assert_eq!(reasons(Judge::Setups, &[], false, &[phase]).len(), invalid);
+        }
+    }
+
+    #[test]
+    fn connections_that_nobody_asked_for_do_not_count_up_to_a_hundredth() {
+        let phase = |opened, paused, unsent| Phase {
+            opened,
+            paused,
+            unsent,
+            longest_gap_us: 40_000.0,
+            ..Phase::default()
+        };
+        for (phase, invalid) in
+            [(phase(9_900, 100, 100), 0), (phase(9_900, 101, 101), 1), (phase(9_900, 10, 11), 1)]
         {
             assert_eq!(reasons(Judge::Setups, &[], false, &[phase]).len(), invalid);
         }

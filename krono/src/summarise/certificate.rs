@@ -45,6 +45,9 @@ const RATE_FIELDS: [&str; 2] = ["certificate.rate_error", "certificate.core_spre
 /// How every reason begins by which the generator itself is to blame.
 pub const LATE: &str = "generator was late";
 
+/// What such a reason says if packets left, and not in time.
+pub const SENT_LATE: &str = "left more than";
+
 /// What the generator did in all trials.
 pub(super) struct Load {
     rate: Rate,
@@ -360,7 +363,7 @@ pub(super) fn late(load: &Load, place: &str) -> Vec<String> {
     }
     let late = load.late_send_share().filter(|&share| share > LATE_SEND_SHARE_MAX).map(|share| {
         format!(
-            "{LATE}: {} of the packets{place} left more than 100 µs after their instant, at \
+            "{LATE}: {} of the packets{place} {SENT_LATE} 100 µs after their instant, at \
              most {} may",
             figure::percent(share),
             figure::percent(LATE_SEND_SHARE_MAX)

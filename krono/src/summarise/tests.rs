@@ -56,6 +56,7 @@ fn record(planned: u64, sent: u64, arrived: u64) -> Record {
         held_peak: 1000,
         batches: 1000,
         room_limited: 0,
+        paused: 0,
         longest_gap_ns: 20_000,
         // Of the generator; here the SUT is as busy as it.
         busy_share: Some(0.9),
