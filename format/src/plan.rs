@@ -270,6 +270,27 @@ pub struct Network {
     pub bfd_multiplier: u8,
     /// Nanoseconds from knowing it to the changed route.
     pub fib_delay_ns: u64,
+    /// The routing daemon, where one is the router.
+    #[serde(default, skip_serializing_if = "Daemon::is_bird")]
+    pub router: Daemon,
+}
+
+/// A routing daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Daemon {
+    /// BIRD 2.
+    #[default]
+    Bird,
+    /// FRR: its daemons zebra, staticd, bfdd and bgpd.
+    Frr,
+}
+
+impl Daemon {
+    /// Plans from before there was a choice have the hash that they had.
+    fn is_bird(&self) -> bool {
+        *self == Daemon::Bird
+    }
 }
 
 impl Network {
@@ -282,7 +303,12 @@ impl Network {
 
 impl Default for Network {
     fn default() -> Self {
-        Network { bfd_interval_ns: 3_300_000, bfd_multiplier: 3, fib_delay_ns: 0 }
+        Network {
+            bfd_interval_ns: 3_300_000,
+            bfd_multiplier: 3,
+            fib_delay_ns: 0,
+            router: Daemon::Bird,
+        }
     }
 }
 

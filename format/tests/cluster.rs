@@ -98,7 +98,7 @@ fn a_kill_resolves_with_every_default_and_survives_the_file() {
     assert_eq!((plan.phases[0].injection, plan.phases[1].injection), (None, Some(kill)));
     assert_eq!((plan.phases[1].sample, plan.phases[1].rate), (Some(256), Rate::Pps(1e5)));
     assert_eq!((plan.sut.replicate, plan.sut.shards_per_core), (true, 2));
-    let network = Network { bfd_interval_ns: 3_300_000, bfd_multiplier: 3, fib_delay_ns: 0 };
+    let network = Network::default();
     assert_eq!((plan.network, plan.network.detection_ns()), (network, 9_900_000));
     assert_eq!((plan.topology.polling, plan.absent_at_start()), (Polling::Busy, vec![]));
     // While two servers of two cores are left, they hold every connection twice.

@@ -10,7 +10,7 @@ use analysis::figure;
 use comfy_table::{CellAlignment, Table, presets};
 use format::Plan;
 use format::plan::{
-    Action, Attack, Criterion, Faults, Peers, Rate, Shape, SutKind, Testbed, Until,
+    Action, Attack, Criterion, Daemon, Faults, Peers, Rate, Shape, SutKind, Testbed, Until,
 };
 use format::scenario::Demand;
 use std::collections::BTreeMap;
@@ -341,10 +341,14 @@ fn detection(plan: &Plan) -> String {
         true => ", a link that goes down at once",
         false => "",
     };
+    let routes = match (&plan.testbed, network.router) {
+        (Testbed::Netns, Daemon::Bird) => "routes when BIRD has changed them".to_owned(),
+        (Testbed::Netns, Daemon::Frr) => "routes when FRR has changed them".to_owned(),
+        _ => format!("routes {} later", seconds(network.fib_delay_ns as f64 / 1e9)),
+    };
     format!(
-        "BFD within {}{links}, routes {} later; {slaves}",
+        "BFD within {}{links}, {routes}; {slaves}",
         seconds(network.detection_ns() as f64 / 1e9),
-        seconds(network.fib_delay_ns as f64 / 1e9),
     )
 }
 
@@ -453,6 +457,10 @@ mod tests {
         ] {
             assert!(text.contains(part), "`{part}` is not in\n{text}");
         }
+        let netns = RunOptions { testbed: Testbed::Netns, ..RunOptions::default() };
+        let scenario = Scenario::parse(&source, "t.toml").expect("well formed");
+        let text = explain(&scenario.resolve(&netns).expect("sensible"));
+        assert!(text.contains("9.90 ms, routes when BIRD has changed them;"), "{text}");
         let text = explain(&plan(&source.replace("kill", "link-down"), 1));
         let links = "BFD within 9.90 ms, a link that goes down at once, routes 0 s later";
         assert!(text.contains("link-down sut.server[1] at") && text.contains(links), "{text}");

@@ -7,6 +7,8 @@
 
 mod cluster;
 
+pub use cluster::Steered;
+
 use dataplane::identity::{Identity, Mac};
 use dataplane::run::Idle;
 use dataplane::switch::{Fib, NextHop, NextHopId, PortId};

@@ -14,7 +14,7 @@ mod nftables;
 mod ovs;
 mod remote;
 pub mod rounds;
-mod service;
+pub(crate) mod service;
 mod subscribers;
 
 use crate::testbed::{Observation, Outcome, TestbedError};

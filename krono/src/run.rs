@@ -159,9 +159,7 @@ pub(crate) fn refuse_impossible(plan: &Plan, machine: &Machine) -> Result<(), Re
             .map(|error| error.to_string())
             .or_else(|| testbed::process::lacking(plan)),
         Testbed::Hosts(_) => testbed::hosts::lacking(plan),
-        Testbed::Netns => {
-            Some("not available in this version; use sim, embedded, process or hosts".to_owned())
-        }
+        Testbed::Netns => testbed::netns::lacking(plan).or_else(|| testbed::netns::missing(plan)),
     };
     let missing = missing.or_else(|| {
         let alone = plan.peers.is_none() && plan.topology.sut_kind.is_foreign();
@@ -278,6 +276,7 @@ impl Record {
                 peer::run(plan, stop, &mut observe)
             }
             (None, Testbed::Process, _) => testbed::process::run(plan, stop, &mut observe),
+            (None, Testbed::Netns, _) => testbed::netns::run(plan, stop, &mut observe),
             (None, Testbed::Hosts(file), _) => testbed::hosts::run(plan, file, stop, &mut observe),
             (None, Testbed::Sim, _) => testbed::sim::run(plan, setting.twin, stop, &mut observe),
             (None, _, known) if setting.sample.is_some() => {

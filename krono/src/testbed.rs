@@ -3,6 +3,7 @@
 //!
 //! A testbed that cannot run on this machine says what is missing and starts nothing.
 
+mod conduct;
 mod core;
 pub(crate) mod device;
 pub mod embedded;
@@ -10,6 +11,7 @@ mod fleet;
 pub mod hosts;
 mod inject;
 mod monitor;
+pub mod netns;
 mod network;
 pub mod process;
 pub mod program;

@@ -39,6 +39,7 @@ pub(super) fn network(keys: &Keys, places: &Places) -> Result<Network, Diagnosti
         // At most 50.
         bfd_multiplier: bfd.multiplier as u8,
         fib_delay_ns: fib_delay.0,
+        router: keys.network.router,
     })
 }
 

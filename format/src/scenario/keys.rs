@@ -9,7 +9,7 @@ mod inject;
 mod rate;
 
 use crate::genome::Genome;
-use crate::plan::{External, OneIn, Polling, Search, SutKind};
+use crate::plan::{Daemon, External, OneIn, Polling, Search, SutKind};
 use crate::summary::Limit;
 use crate::unit::{Duration, Instant, PerSecond};
 use schemars::JsonSchema;
@@ -154,11 +154,14 @@ pub struct NetworkKeys {
     /// Time the router takes to change its routes once it knows: 0 is ideal, some hundred
     /// milliseconds are seen in routers that change prefix by prefix. At most 10 s.
     pub fib_delay: Duration,
+    /// Which routing daemon is the router of the testbed `netns`; the others bring a router of their
+    /// own.
+    pub router: Daemon,
 }
 
 impl Default for NetworkKeys {
     fn default() -> Self {
-        NetworkKeys { bfd: BfdKeys::default(), fib_delay: Duration(0) }
+        NetworkKeys { bfd: BfdKeys::default(), fib_delay: Duration(0), router: Daemon::Bird }
     }
 }
 

@@ -13,6 +13,18 @@ use krononat::config::{Cluster, Duty, Key, ShardConfig};
 use krononat::placement::{self, Assignment};
 use std::net::Ipv4Addr;
 
+/// What a router has to steer together, and by which cores it may go, the best one first: a shard of
+/// a cluster, or all that a core alone serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steered {
+    /// Found by source.
+    pub subscribers: Vec<Ipv4Net>,
+    /// Found by destination.
+    pub external: Ipv4Net,
+    /// SUT cores, counted over all servers.
+    pub cores: Vec<u32>,
+}
+
 /// The router's own address: of no core.
 pub(super) const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 254, 0, 1);
 
@@ -81,6 +93,30 @@ impl Layout<'_> {
         let per_address = krononat::config::blocks_per_address(addresses.port_block);
         let count = (of_pair * self.generators).div_ceil(per_address).next_power_of_two();
         block(addresses.external, shard, count)
+    }
+
+    /// All that a router has to steer to the SUT.
+    pub fn steered(&self) -> Vec<Steered> {
+        if !self.is_cluster() {
+            let core = |index| Steered {
+                subscribers: (0..self.generators).map(|g| self.subscribers(index, g)).collect(),
+                external: self.external(index),
+                cores: vec![index],
+            };
+            return (0..self.suts).map(core).collect();
+        }
+        let shard = |(id, it): (u32, &Assignment)| Steered {
+            subscribers: (0..self.generators)
+                .flat_map(|generator| self.shard_subscribers(id, generator))
+                .collect(),
+            external: self.shard_external(id),
+            cores: [Some(it.master), it.slave]
+                .into_iter()
+                .flatten()
+                .map(|place| self.index_of(place))
+                .collect(),
+        };
+        (0..).zip(&self.placement()).map(shard).collect()
     }
 
     /// External addresses that all shards take.

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,35 @@ impl Service {
         folder: &Path,
         namespace: Option<&Namespace>,
     ) -> anyhow::Result<Service> {
+        Service::spawn(program, program, arguments, folder, namespace, false)
+    }
+
+    /// The same with the name that it has in messages, and with its standard output.
+    ///
+    /// # Errors
+    /// As [`start`](Service::start).
+    pub(crate) fn heard(
+        name: &str,
+        program: &str,
+        arguments: &[String],
+        folder: &Path,
+        namespace: Option<&Namespace>,
+    ) -> anyhow::Result<(Service, ChildStdout)> {
+        let mut service = Service::spawn(name, program, arguments, folder, namespace, true)?;
+        let said = service.child.stdout.take().context("a pipe from it")?;
+        Ok((service, said))
+    }
+
+    fn spawn(
+        name: &str,
+        program: &str,
+        arguments: &[String],
+        folder: &Path,
+        namespace: Option<&Namespace>,
+        heard: bool,
+    ) -> anyhow::Result<Service> {
         let file = installed(program).with_context(|| format!("{program} is not installed"))?;
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name.to_owned();
         let log = folder.join(format!("{name}.log"));
         let out = File::create(&log).with_context(|| log.display().to_string())?;
         let parent = installed("setpriv").context("setpriv is not installed")?;
@@ -63,7 +90,10 @@ impl Service {
                     .map(|it| (it, folder)),
             )
             .stdin(Stdio::null())
-            .stdout(out.try_clone().context("its output")?)
+            .stdout(match heard {
+                true => Stdio::piped(),
+                false => out.try_clone().context("its output")?.into(),
+            })
             .stderr(out)
             .spawn()
             .with_context(|| file.display().to_string())?;

@@ -45,10 +45,12 @@ pub(super) struct Fleet<'a> {
     latest: Readings,
 }
 
-/// What processes cannot have done to them, if the plan asks for it.
-pub(super) fn lacking(plan: &Plan) -> Option<String> {
+/// What processes cannot have done to them, if the plan asks for it; nor their links, but for those
+/// that `unplug`.
+pub(super) fn lacking(plan: &Plan, unplug: bool) -> Option<String> {
     let mut injections = plan.phases.iter().filter_map(|phase| phase.injection);
     injections.find_map(|injection| match injection.action {
+        Action::LinkDown | Action::LinkUp if unplug => None,
         Action::Delay { .. }
         | Action::LinkDown
         | Action::LinkUp
@@ -151,7 +153,7 @@ impl<'a> Fleet<'a> {
             }
             Action::Return if slot.fate == Fate::Leaves => slot.fate = Fate::Renews,
             Action::Return | Action::Join => self.launch(index)?,
-            // Refused before the start.
+            // Refused before the start, or the network's business.
             Action::Delay { .. }
             | Action::LinkDown
             | Action::LinkUp

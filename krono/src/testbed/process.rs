@@ -13,29 +13,20 @@
 //!
 //! It refuses several generator cores, which would take a switch between them, and to disturb links.
 
+use super::conduct::{Conduct, Still};
 use super::fleet::{self, Fleet};
-use super::inject::{self, Due};
 use super::program::{self, Server};
-use super::watch::Watch;
 use super::{Observation, Outcome, TestbedError};
 use crate::layout::Layout;
-use anyhow::{Context, bail, ensure};
-use dataplane::clock::{Clock, Nanos, Tsc};
+use anyhow::{Context, bail};
+use dataplane::clock::Tsc;
 use dataplane::port::dpdk::{self, PortKind};
 use dataplane::run::{Idle, Stop};
 use dataplane::thread::allowed_cpus;
 use format::plan::Plan;
 use kronogen::report::Line;
-use kronogen::run::Notice;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// Time between two looks at the processes.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// How long the router may take until it uses all cores that are there.
-const READY_WITHIN: Nanos = Nanos(60_000_000_000);
 
 /// Runs a plan.
 ///
@@ -83,7 +74,7 @@ pub(crate) fn lacking(plan: &Plan) -> Option<String> {
     if plan.faults.is_some() {
         return Some("[faults] are a matter of the embedded testbed: remove them".to_owned());
     }
-    fleet::lacking(plan)
+    fleet::lacking(plan, false)
 }
 
 fn measure(
@@ -110,50 +101,9 @@ fn measure(
         program::start(name, &programs.krononat, &sut_files[server], &clock, more)
     };
     let servers = plan.topology.sut_servers;
-    let mut fleet = Fleet::start(&layout, servers, Box::new(launch), &absent)?;
-    let latest = fleet.readings();
-    let read = || latest.borrow().clone();
-    let mut watch = Watch::new(&layout, &read, &clock, observe);
-    let ready = clock.now();
-    let (mut asked, mut begun) = (false, false);
-    let mut due: Option<Due> = None;
-    let records = loop {
-        let patience = due.map_or(LOOK_EVERY, |due| {
-            LOOK_EVERY.min(Duration::from_nanos(due.at.since(clock.now()).0))
-        });
-        let line = generator.next_within(patience)?;
-        if let Some(injection) = due.take_if(|due| due.at <= clock.now()) {
-            // The time before: were this thread held up in between, a failure would seem shorter.
-            let now = clock.now();
-            fleet.inject(injection.what)?;
-            watch.injected(&injection, now);
-        }
-        fleet.look()?;
-        match line {
-            Some(Line::Records(records)) => break records,
-            Some(Line::Begins { phase, start, .. }) => {
-                begun = true;
-                due = inject::due(plan, &layout, phase, start);
-                watch.notice(Notice::Begins(phase, start));
-            }
-            Some(Line::Ended { phase }) => watch.notice(Notice::Ended(phase)),
-            Some(Line::Sample { now, rows }) => watch.notice(Notice::Sample(now, &rows)),
-            Some(Line::Router(event)) => watch.noticed(&event),
-            Some(Line::Listening { .. }) => bail!("kronogen listens twice"),
-            Some(Line::Stands) => bail!("kronogen takes itself for led"),
-            None if stop.is_set() && !asked => {
-                asked = true;
-                generator.ask_to_end();
-            }
-            None => {}
-        }
-        let late = !begun && clock.now().since(ready) > READY_WITHIN;
-        ensure!(!late, "the SUT was not ready within a minute");
-    };
-    generator.end()?;
-    fleet.end()?;
-    let outcome = watch.outcome(records);
-    Ok(Outcome { interrupted: stop.is_set(), ..outcome })
+    let fleet = Fleet::start(&layout, servers, Box::new(launch), &absent)?;
+    let conduct = Conduct { plan, layout: &layout, clock: &clock, stop, generator, fleet };
+    conduct.run(&mut Still, observe)
 }
 
 /// Writes all configurations: the generator's, and one for each server under test. They meet on

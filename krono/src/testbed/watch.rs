@@ -18,6 +18,15 @@ use krononat::worker::Tally;
 /// What a generator core had published at an instant.
 pub(super) type Row = (Nanos, kronogen::run::Sample);
 
+/// What somebody beside generator and SUT has noticed or done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    /// On the clock of the run.
+    pub at: Nanos,
+    pub kind: EventKind,
+    pub what: String,
+}
+
 /// Follows a run: samples, phase boundaries, the SUT's own figures.
 pub(super) struct Watch<'a> {
     layout: &'a Layout<'a>,
@@ -124,6 +133,11 @@ impl<'a> Watch<'a> {
             }
         };
         self.event(event.at, kind, what);
+    }
+
+    /// Somebody else has noticed or done something.
+    pub(super) fn seen(&mut self, seen: Seen) {
+        self.event(seen.at, seen.kind, seen.what);
     }
 
     /// What happened before the first phase is no part of the run.

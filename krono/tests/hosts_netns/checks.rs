@@ -1,6 +1,7 @@
 //! What is checked, each on machines of its own.
 
 use crate::bench::Bench;
+use crate::routed;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::fs;
@@ -9,10 +10,16 @@ use std::fs;
 type Check = fn() -> anyhow::Result<String>;
 
 /// All of them.
-pub(crate) const CHECKS: [(&str, Check); 3] = [
+pub(crate) const CHECKS: [(&str, Check); 9] = [
     ("two generators begin together, and add up", two_generators),
     ("a stranger's certificate gets nothing", strangers),
     ("a dead generator is named, the other kept", dead_generator),
+    ("netns: a server is killed behind BIRD", routed::killed_behind_bird),
+    ("netns: a server is killed behind FRR", routed::killed_behind_frr),
+    ("netns: a server leaves", routed::left),
+    ("netns: a cable is unplugged and comes back", routed::unplugged),
+    ("netns: Ctrl-C", routed::interrupted),
+    ("netns: no router is installed", routed::without_a_router),
 ];
 
 fn count(of: &Value, name: &str) -> anyhow::Result<u64> {
