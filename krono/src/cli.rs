@@ -202,8 +202,8 @@ pub struct Suite {
     #[arg(long)]
     pub pdr: bool,
     /// Times an invalid trial is repeated before the suite is invalid
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub invalid_max: u32,
+    #[arg(long, value_name = "N")]
+    pub invalid_max: Option<u32>,
     /// Directory of the suite: new or empty. Default: results/<date>-<scenario>-<host>
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -74,7 +74,8 @@ impl Rules {
             repetitions,
             // RFC 9004 section 5.4: at least 50.
             bursts: args.repetitions.unwrap_or(if long { 50 } else { 3 }),
-            invalid_max: args.invalid_max,
+            // Short trials cost little, and on a shared machine a pause spoils more of them.
+            invalid_max: args.invalid_max.unwrap_or(if long { 3 } else { 10 }),
             sizes,
             parts: args.parts.clone(),
             pdr: args.pdr,
