@@ -122,8 +122,8 @@ pub enum Command {
 pub struct ScenarioArgs {
     /// The scenario, a TOML file
     pub scenario: PathBuf,
-    /// Where to run: in virtual time, in one process, over memif, or on several machines (netns is
-    /// not available yet)
+    /// Where to run: in virtual time, in one process, over memif, behind a router of Linux in network
+    /// namespaces, or on several machines
     #[arg(long, value_name = "sim|embedded|process|netns|hosts:FILE", default_value = "embedded")]
     pub testbed: Testbed,
     /// Set a value of the scenario, such as traffic.rate_pps=5e6; may be given several times
